@@ -1,0 +1,1 @@
+"""Small, readable modules."""
