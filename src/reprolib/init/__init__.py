@@ -1,0 +1,1 @@
+"""Initializers in the style of torch.nn.init, a family a file."""
