@@ -11,6 +11,7 @@ the trial is stored.
 
 from __future__ import annotations
 
+import multiprocessing
 import pickle
 import random
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from reprolib.store import atomic, say, set_aside
 
@@ -100,7 +102,10 @@ def resume(epochs: int, *, every: int = 1, **parts) -> Iterator[int]:
         for name, part in parts.items():
             _restore(part, saved["parts"][name])
         _restore_random(saved["random"])
-    for epoch in range(saved["epoch"], epochs):
+    first = saved["epoch"]
+    hidden = not checkpoint.path or multiprocessing.parent_process() is not None  # workers share one terminal
+    bar = tqdm(range(first, epochs), "epochs", epochs, leave=False, mininterval=0.5, disable=hidden, initial=first)
+    for epoch in bar:
         yield epoch
         if checkpoint.path and (epoch + 1) % every == 0:
             state = {name: _state(part) for name, part in parts.items()}

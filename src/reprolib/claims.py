@@ -342,7 +342,7 @@ def verdict_table(rows: Sequence[Mapping]) -> str:
     for row in rows:
         here = "<br>".join(f"{html.escape(c['name'])}: {html.escape(_here(c))}" for c in row["criteria"])
         here += "<br>fragile: very near its threshold" if row["fragile"] else ""
-        needed = html.escape(row["needed"]).replace("; ", "<br>")
+        needed = "<br>".join(html.escape(part) for part in row["needed"].split("; "))
         cells = [
             f'<th scope="row">{html.escape(row["id"])}<br><small>{row["kind"]}</small></th>',
             f"<td>{html.escape(row['statement'])}<br><small>Measured: {html.escape(row['measures'])}</small></td>",

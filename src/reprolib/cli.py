@@ -1,4 +1,4 @@
-"""The command line: ``reprolib list | run | status | check``."""
+"""The command line: ``reprolib list | run | status | check | runs | audit``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from reprolib.book.chapter import Chapter, Executed, Mistake, chapters
+from reprolib.book.chapter import Chapter, Executed, Mistake, chapters, project_root
 
 app = typer.Typer(
     name="reprolib",
@@ -105,11 +105,18 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Walk the whole path with two steps; results go to _build/dry.")
     ] = False,
+    backend: Annotated[str | None, typer.Option(help="joblib's backend for trials: loky, dask, ...")] = None,
+    address: Annotated[str | None, typer.Option(help="The dask scheduler's, as in tcp://host:8786.")] = None,
 ) -> None:
     """Execute the chapters that are stale. With other than the default parameters, results go to _build/runs."""
     from reprolib.book import run as engine
 
     with mistakes():
+        if backend == "dask" and not address or address and backend != "dask":
+            raise Mistake("a cluster is named by both, as in --backend dask --address tcp://host:8786.")
+        for variable, value in (("REPROLIB_BACKEND", backend), ("REPROLIB_ADDRESS", address)):
+            if value:
+                os.environ[variable] = value  # each kernel connects itself
         parameters = _parameters(parameter or []) | {"scale": scale} | ({"dry_run": True} if dry_run else {})
         if seed is not None:
             parameters["seed"] = int(seed) if seed.strip().isdigit() else seed
@@ -124,6 +131,53 @@ def run(
     for result in failed:
         _explain(result)
     raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def runs(
+    clear: Annotated[str | None, typer.Option(metavar="SLUG", help="Remove this chapter's stored trials.")] = None,
+) -> None:
+    """Show which trials of full runs are stored, so that a run goes on where it stopped; or remove some."""
+    from reprolib import store
+
+    with mistakes():
+        folder = project_root() / "_build" / "store"
+        try:
+            if clear:
+                [chapter] = chapters(slugs=[clear])
+                out.print(f"{store.clear(chapter.slug, folder)} stored trials of {chapter.slug} were removed.")
+                return
+            stored = store.runs(folder)
+        except store.StoreError as error:
+            raise Mistake(str(error)) from error
+    if stored.empty:
+        out.print("No trials are stored: full runs put them there as they finish.")
+        return
+    table = Table("Chapter", "Trial", "Code", "Done", "Seconds", "Last (UTC)", "Host", box=None)
+    for row in stored.itertuples():
+        done = f"{row.done} of {row.total}"
+        table.add_row(row.slug, row.trial, row.science[:7], done, f"{row.seconds:.0f}", row.finished, row.host)
+    out.print(table)
+
+
+@app.command()
+def audit(
+    slugs: Slugs = None,
+    minutes: Annotated[float, typer.Option(min=0.1, help="For all chapters together.")] = 10,
+    seed: Annotated[int | None, typer.Option(min=0, help="Draw this sample again. Default: a fresh one.")] = None,
+) -> None:
+    """Compute a random sample of recorded full-scale trials again and compare. Exit code 1 when one differs."""
+    from reprolib.book import audit as audits
+
+    with mistakes():
+        wanted = chapters(slugs=slugs or ())
+    found = audits.audit(wanted, minutes, seed)
+    for notice in found.notices:
+        out.print(Text(f"notice: {notice}", style="yellow"), soft_wrap=True)
+    for failure in found.failures:
+        err.print(Text(f"failed: {failure}", style="red"), soft_wrap=True)
+    out.print(f"{found.agreed} recorded trials agree; the largest relative difference is {found.worst:.1g}.")
+    raise typer.Exit(1 if found.failures else 0)
 
 
 def _watch(engine, todo: list, workers: int) -> list:

@@ -43,6 +43,10 @@ def executed(chapter, scale="small"):
         (["run", "-p", "depth=3"], "chapter tiny has no parameter 'depth': its parameters are scale, seed,"),
         (["run", "-p", "size"], "a parameter is given as -p name=value, got 'size'."),
         (["run", "-p", "seed=1"], "use --seed"),
+        (["run", "--backend", "dask"], "as in --backend dask --address tcp://host:8786."),
+        (["run", "--address", "tcp://127.0.0.1:8786"], "as in --backend dask --address tcp://host:8786."),
+        (["runs", "--clear", "tinny"], "did you mean tiny?"),
+        (["audit", "tinny"], "did you mean tiny?"),
     ],
 )
 def test_a_mistake_is_answered_by_one_sentence_and_nothing_runs(book, monkeypatch, args, sentence):
@@ -138,3 +142,22 @@ def test_help_explains_every_command_and_its_options(command):
     result = call(command, "--help")
     assert result.exit_code == 0 and command in result.stdout
     assert command in call("--help").stdout
+
+
+def test_runs_shows_and_clears_what_is_stored(book):
+    from reprolib.store import Row, Store
+
+    book.add("tiny", "print(1)")
+    assert "No trials are stored" in call("runs").stdout
+    with Store("tiny", "trial", "abc", book.root / "_build" / "store") as store:
+        store.plan([({"lr": 0.1}, 1), ({"lr": 0.1}, 2)])
+        store.save({"lr": 0.1}, 1, Row({"loss": 1.0}, 2.0, "here"))
+    assert "1 of 2" in call("runs").stdout
+    assert "1 stored trials of tiny" in call("runs", "--clear", "tiny").stdout
+    assert "No trials are stored" in call("runs").stdout
+
+
+def test_an_audit_without_records_has_nothing_to_compare(book):
+    book.add("tiny", "print(1)")
+    result = call("audit", "--seed", "1")
+    assert result.exit_code == 0 and "0 recorded trials agree" in result.stdout

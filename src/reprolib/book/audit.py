@@ -17,7 +17,8 @@ from reprolib.book import digest, run
 from reprolib.book.chapter import Chapter
 from reprolib.record import OTHER_HOST
 
-START = 15.0  # seconds that a chapter's notebook takes around the trials, charged once for each chapter drawn
+START = 15.0  # seconds that a chapter's notebook takes around its trials
+SHARE = 0.2  # of the time may go into starting chapters; it decides how many are drawn
 
 
 @dataclass
@@ -67,18 +68,22 @@ def audit(chapters: Sequence[Chapter], minutes: float = 10, seed: int | None = N
 
 
 def draw(table: pd.DataFrame, seconds: float, workers: int, seed: int) -> pd.DataFrame:
-    """Return trials in random order, each that still fits.
+    """Return random trials of random chapters, as many as fit.
 
     Args:
         table: recorded trials with the columns ``slug`` and ``seconds``.
         seconds: for all, when `workers` chapters run at once; a chapter's own trials run one after the other.
         workers: chapters at once.
-        seed: of the order.
+        seed: of both orders.
     """
-    chosen, spent = [], dict.fromkeys(table["slug"], 0.0)
+    rng = np.random.default_rng(seed)
+    slugs = rng.permutation(sorted(set(table["slug"])))[: max(1, int(SHARE * seconds * workers / START))]
+    chosen, spent = [], dict.fromkeys(slugs.tolist(), 0.0)
     trials = list(zip(table["slug"], table["seconds"], strict=True))
-    for i in np.random.default_rng(seed).permutation(len(trials)):
+    for i in rng.permutation(len(trials)):
         slug, cost = trials[i]
+        if slug not in spent:
+            continue
         cost += 0 if spent[slug] else START
         if spent[slug] + cost <= seconds and sum(spent.values()) + cost <= seconds * workers:
             spent[slug] += cost
