@@ -1,0 +1,79 @@
+// The scoreboard sorts, filters and searches; without this script it is a plain table. No dependencies, no requests.
+(function () {
+  "use strict";
+
+  function cellValue(row, column) {
+    const cell = row.cells[column];
+    const value = cell.dataset.value ?? cell.textContent.trim();
+    return value !== "" && !isNaN(value) ? Number(value) : value.toLowerCase();
+  }
+
+  function compare(a, b) {
+    return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true });
+  }
+
+  function makeSortable(table) {
+    const body = table.tBodies[0];
+    const heads = [...table.tHead.rows[0].cells];
+    heads.forEach(function (head, column) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = head.textContent.trim();
+      head.replaceChildren(button);
+      button.addEventListener("click", function () {
+        const direction = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+        heads.forEach((other) => other.removeAttribute("aria-sort"));
+        head.setAttribute("aria-sort", direction === 1 ? "ascending" : "descending");
+        const rows = [...body.rows];
+        rows.sort((a, b) => direction * compare(cellValue(a, column), cellValue(b, column)));
+        body.append(...rows);
+      });
+    });
+  }
+
+  function makeFilterable(table, form) {
+    const rows = [...table.tBodies[0].rows];
+    const fields = form.elements;
+    const text = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
+    function apply() {
+      const words = fields.words.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const scale = fields.scale.value;
+      let shown = 0;
+      rows.forEach(function (row) {
+        const verdict = row.dataset[scale];
+        const match =
+          words.every((word) => text.get(row).includes(word)) &&
+          (!fields.part.value || row.dataset.part === fields.part.value) &&
+          (!fields.verdict.value || verdict === fields.verdict.value) &&
+          (scale === "small" || verdict !== "");
+        row.hidden = !match;
+        shown += match;
+      });
+      form.querySelector("output").textContent = shown + " of " + rows.length + " claims";
+    }
+    form.addEventListener("input", apply);
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("reset", () => setTimeout(apply));
+    form.hidden = false;
+    apply();
+  }
+
+  // What scrolls sideways can be reached and scrolled with the keyboard.
+  function makeScrollersFocusable() {
+    document.querySelectorAll("article pre, article .cell_output, article mjx-container[display], article .full-run").forEach(function (box) {
+      if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
+      else if (box.tabIndex === 0) box.removeAttribute("tabindex");
+    });
+  }
+
+  document.addEventListener("DOMContentLoaded", function () {
+    const table = document.getElementById("claims-table");
+    if (table) {
+      makeSortable(table);
+      makeFilterable(table, document.getElementById("claims-filters"));
+    }
+    makeScrollersFocusable();
+  });
+  window.addEventListener("load", makeScrollersFocusable);
+  window.addEventListener("resize", makeScrollersFocusable);
+})();

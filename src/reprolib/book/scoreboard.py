@@ -1,0 +1,167 @@
+"""What the book knows about its chapters, read from the executed notebooks and from nowhere else.
+
+Headers, verdicts and measured seconds come out of notebook metadata, so the site, the command line and the
+README can show only what a run has produced.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reprolib.claims import NOT, PARTLY, REPRODUCED
+
+SMALL, FULL = "book/notebooks", "book/full"
+VERDICTS = {REPRODUCED: "●", PARTLY: "◐", NOT: "○"}  # words carry the meaning; the signs let the eye count
+PARTS = {
+    "variance": "Variance",
+    "sequences": "Sequences",
+    "inheritance": "Inheritance",
+    "adaptation": "Adaptation",
+    "optimization": "Optimization",
+    "generalization": "Generalization",
+    "robustness": "Robustness",
+    "generation": "Generation",
+}
+
+
+@dataclass(frozen=True)
+class Executed:
+    """One executed notebook: where it is, how it was run, and what it found.
+
+    Attributes:
+        path: the notebook, relative to the project's root.
+        header: the chapter's header as the chapter's author wrote it.
+        run: provenance: scale, seconds, peak_mb, cpu, versions, commit, date.
+        claims: the rows of the verdict table, as `reprolib.claims.Verdicts.as_dict` gives them.
+        thumbnail: the figure that stands for the chapter, as PNG, or None.
+        alt: what a person who cannot see the thumbnail should know.
+    """
+
+    path: Path
+    header: Mapping[str, Any]
+    run: Mapping[str, Any]
+    claims: list[dict]
+    thumbnail: bytes | None
+    alt: str
+
+    @property
+    def docname(self) -> str:
+        """The page's name on the site."""
+        return self.path.with_suffix("").as_posix()
+
+    @property
+    def tally(self) -> dict[str, int]:
+        """Number of claims by verdict word, every word present."""
+        return tally(claim["verdict"] for claim in self.claims)
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One paper: its small run, and its full run where one was recorded."""
+
+    slug: str
+    part: str
+    small: Executed
+    full: Executed | None
+
+    @property
+    def header(self) -> Mapping[str, Any]:
+        return self.small.header
+
+    @property
+    def title(self) -> str:
+        return self.header["title"]
+
+
+def read(root: Path, path: Path) -> Executed:
+    """Read one executed notebook.
+
+    Args:
+        root: the project's root.
+        path: the notebook, below `root`.
+
+    Raises:
+        ValueError: the file is no notebook of a chapter; the message names it.
+    """
+    where = path.relative_to(root)
+    try:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        metadata, cells = notebook["metadata"], notebook["cells"]
+        header = {"title": metadata["chapter"]["slug"], "summary": "", **metadata["chapter"]}
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{where} is no executed chapter: {error!r}.") from error
+    claims, thumbnail, alt = [], None, ""
+    for output in (output for cell in cells for output in cell.get("outputs", ())):
+        ours = output.get("metadata", {}).get("reprolib", {})
+        claims = ours.get("claims", claims)
+        if ours.get("thumbnail"):
+            picture = output["data"]["image/png"]
+            thumbnail = base64.b64decode(picture if isinstance(picture, str) else "".join(picture))
+            alt = output["metadata"]["image/png"]["alt"]
+    return Executed(where, header, metadata.get("reprolib", {}), claims, thumbnail, alt)
+
+
+def chapters(root: Path | str = ".") -> list[Chapter]:
+    """Read every executed chapter below `root`: parts in the book's order, chapters in the order of `_toc.yml`."""
+    root = Path(root)
+    toc = root / "_toc.yml"
+    order = re.findall(rf"{SMALL}/\S+", toc.read_text(encoding="utf-8")) if toc.is_file() else []
+    found = []
+    for path in sorted((root / SMALL).glob("*/*.ipynb")):
+        small, full = read(root, path), root / FULL / path.parent.name / path.name
+        found.append(Chapter(path.stem, path.parent.name, small, read(root, full) if full.is_file() else None))
+    parts = list(PARTS)
+
+    def place(chapter: Chapter) -> tuple:
+        part = parts.index(chapter.part) if chapter.part in parts else len(parts)
+        name = chapter.small.docname
+        return part, chapter.part, order.index(name) if name in order else len(order), name
+
+    return sorted(found, key=place)
+
+
+def rows(book: Iterable[Chapter]) -> list[dict[str, Any]]:
+    """Return one plain row a claim, with its verdict at both scales (None where that run was not made)."""
+    table = []
+    for chapter in book:
+        small = {claim["id"]: claim for claim in chapter.small.claims}
+        full = {claim["id"]: claim for claim in chapter.full.claims} if chapter.full else {}
+        for id, claim in (small | full).items():
+            table.append(
+                {
+                    "part": chapter.part,
+                    "slug": chapter.slug,
+                    "title": chapter.title,
+                    "id": id,
+                    "kind": claim["kind"],
+                    "statement": claim["statement"],
+                    "small": small.get(id, {}).get("verdict"),
+                    "full": full.get(id, {}).get("verdict"),
+                    "fragile": bool(small.get(id, {}).get("fragile") or full.get(id, {}).get("fragile")),
+                    "seconds": chapter.small.run.get("seconds"),
+                }
+            )
+    return table
+
+
+def tally(verdicts: Iterable[str | None]) -> dict[str, int]:
+    """Count verdict words; words that do not occur count 0, None is skipped."""
+    found = [verdict for verdict in verdicts if verdict]
+    return {word: found.count(word) for word in VERDICTS}
+
+
+def markdown(book: Iterable[Chapter]) -> str:
+    """Return the scoreboard as a Markdown table, for the README."""
+    lines = ["| Paper | Claim | Small | Full |", "|---|---|---|---|"]
+    for row in rows(book):
+        link = f"[{row['slug']}]({SMALL}/{row['part']}/{row['slug']}.ipynb)"
+        verdicts = (f"{VERDICTS[row[scale]]} {row[scale]}" if row[scale] else "–" for scale in ("small", "full"))
+        claim = f"{row['id']}: {row['statement']}".replace("|", "\\|").replace("\n", " ")
+        lines.append(f"| {link} | {claim} | {' | '.join(verdicts)} |")
+    return "\n".join(lines) + "\n"

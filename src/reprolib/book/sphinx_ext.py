@@ -1,0 +1,295 @@
+"""The Sphinx extension of the book: what pages show that no author types.
+
+Banner, gallery, totals and scoreboard come from `reprolib.book.scoreboard`, as do the tables of full runs; their
+HTML is in ``book/_templates``. Figures get their size, alt text and caption. MathJax comes with the site.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import io
+import pkgutil
+import posixpath
+import re
+from pathlib import Path
+from urllib.parse import quote
+
+import jinja2
+from docutils import nodes
+from myst_nb.core.render import MimeData, MimeRenderPlugin
+from PIL import Image
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.fileutil import copy_asset
+from sphinx_external_toc.api import Document, FileItem, TocTree
+
+import reprolib
+from reprolib import claims
+from reprolib.book import scoreboard, site
+
+TEMPLATES = "book/_templates"
+MATHJAX = ("tex-chtml.js", "a11y", "input", "output", "sre", "ui")  # what TeX pages load, at once or on demand
+THUMBNAIL_WIDTH = 560  # pixels: sharp at the gallery's 280
+
+
+# --- Figures -----------------------------------------------------------------------------------------------
+
+
+class SizedImage(nodes.image):
+    """An image whose size stands in attributes: the browser keeps its place free at any page width."""
+
+
+def visit_sized_image(self, node: SizedImage) -> None:
+    uri = posixpath.join(self.builder.imgpath, quote(self.builder.images[node["uri"]]))
+    size = {"width": node["width"], "height": node["height"]}
+    self.body.append(self.emptytag(node, "img", "\n", src=uri, alt=node["alt"], decoding="async", **size))
+
+
+def depart_sized_image(self, node: SizedImage) -> None:
+    pass
+
+
+class FigureRenderer(MimeRenderPlugin):
+    """Render what `reprolib.figures.show` displays as one figure: image, size, alt text, caption."""
+
+    @staticmethod
+    def handle_mime(renderer, data: MimeData, inline: bool) -> list[nodes.Element] | None:
+        """Return a figure for our images, nothing for the caption that stands beside them, None for the rest."""
+        ours = data.output_metadata.get("reprolib", {})
+        if ours.get("role") == "caption":
+            return []
+        if data.mime_type != "image/png" or "caption" not in ours:
+            return None
+        size = data.output_metadata["image/png"]
+        [image] = renderer.render_image(data)
+        picture = SizedImage(uri=image["uri"], alt=size["alt"], width=str(size["width"]), height=str(size["height"]))
+        words = MimeData("text/markdown", ours["caption"], cell_metadata=data.cell_metadata, line=data.line)
+        caption = nodes.caption("", "", *renderer.render_markdown_inline(words))
+        return [nodes.figure("", picture, caption)]
+
+
+# --- Generated pieces --------------------------------------------------------------------------------------
+
+
+def html(app: Sphinx, template: str, docname: str, **values) -> nodes.raw:
+    """Render a template of the book for the page `docname`; links are relative, so the site works from files."""
+    loader = jinja2.FileSystemLoader(Path(app.srcdir) / TEMPLATES)
+    env = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    env.filters |= {"mark": scoreboard.VERDICTS.__getitem__, "duration": duration}
+    env.globals |= {
+        "to": lambda target: app.builder.get_relative_uri(docname, target),
+        "file": lambda path: "../" * docname.count("/") + path,
+        "colab": lambda target: colab(app.config, target),
+        "outdated": app.config.reprolib_outdated,
+        "parts": scoreboard.PARTS,
+        "verdicts": scoreboard.VERDICTS,
+    }
+    return nodes.raw("", env.get_template(template).render(**values), format="html")
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as people say it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def colab(config: Config, docname: str) -> str | None:
+    """Return the address that opens a notebook in Colab, or None where the repository's address is not known."""
+    if not config.reprolib_repository:
+        return None
+    owner_and_name = config.reprolib_repository.removeprefix("https://github.com/")
+    return f"https://colab.research.google.com/github/{owner_and_name}/blob/{site.branch()}/{docname}.ipynb"
+
+
+class Generated(SphinxDirective):
+    """A directive whose content is a template over all chapters; its page is read anew in every build."""
+
+    template = ""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_reread()
+        return [self.html()]
+
+    def html(self, template: str = "", **values) -> nodes.raw:
+        book = self.env.app.reprolib_book
+        values = {"book": book, "rows": scoreboard.rows(book), **values}
+        return html(self.env.app, template or self.template, self.env.docname, **values)
+
+
+class Totals(Generated):
+    """How many papers, claims, verdicts and full runs the book holds today."""
+
+    template = "totals.html"
+
+    def html(self) -> nodes.raw:
+        rows = scoreboard.rows(self.env.app.reprolib_book)
+        return super().html(tally=scoreboard.tally(row["small"] for row in rows))
+
+
+class Scoreboard(Generated):
+    """One row a claim; a plain table until its script makes it sort, filter and search."""
+
+    template = "scoreboard.html"
+
+
+class Gallery(Generated):
+    """A section a part, a card a chapter."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_reread()
+        sections = []
+        for part, title in scoreboard.PARTS.items():
+            cards = [chapter for chapter in self.env.app.reprolib_book if chapter.part == part]
+            if cards:
+                section = nodes.section("", nodes.title("", title), ids=[f"part-{part}"], names=[f"part-{part}"])
+                self.state.document.note_explicit_target(section)
+                section += self.html("gallery.html", cards=cards)
+                sections.append(section)
+        return sections or [nodes.paragraph("", "No chapter has been executed yet.")]
+
+
+def adapt_chapter(app: Sphinx, doctree: nodes.document) -> None:
+    """Put the banner and the record of the full run into a chapter's page."""
+    docname = app.env.docname
+    for chapter in app.reprolib_book:
+        if docname == chapter.small.docname:
+            executed, title = chapter.small, None
+        elif chapter.full and docname == chapter.full.docname:
+            executed, title = chapter.full, f"{chapter.title}: full run"
+        else:
+            continue
+        for cell in list(doctree.findall(nodes.container)):
+            if "tag_injected-parameters" in cell["classes"]:  # papermill's copy of the cell above it
+                cell.parent.remove(cell)
+        [heading] = list(doctree.findall(nodes.title))[:1]
+        if title:
+            heading.children, heading.rawsource = [nodes.Text(title)], title
+        heading.parent.insert(1, html(app, "banner.html", docname, chapter=chapter, executed=executed))
+        if not title:
+            if chapter.full:
+                app.env.note_dependency(str(Path(app.srcdir) / chapter.full.path))
+            for section in doctree.findall(nodes.section):
+                if section[0].astext() == "At full scale":
+                    table = claims.verdict_table(chapter.full.claims) if chapter.full else ""
+                    section.append(html(app, "full.html", docname, chapter=chapter, table=table))
+
+
+# --- Before pages are read ---------------------------------------------------------------------------------
+
+
+def prepare(app: Sphinx, config: Config) -> None:
+    """Read the chapters, set up launch links, and write one page a module of the API."""
+    root = Path(app.srcdir)
+    app.reprolib_book = scoreboard.chapters(root)
+    if config.reprolib_repository is None:  # a plain `jupyter-book build .`
+        config.reprolib_repository = site.repository(root) or ""
+    if config.reprolib_outdated is None:
+        config.reprolib_outdated = site.outdated(root)
+    if config.reprolib_repository:
+        config.html_theme_options |= {
+            "repository_url": config.reprolib_repository,
+            "repository_branch": site.branch(),
+            "launch_buttons": {"colab_url": "https://colab.research.google.com"},
+        }
+    code = [
+        *sorted((root / TEMPLATES).glob("*.html")),
+        Path(__file__),
+        Path(scoreboard.__file__),
+        Path(claims.__file__),
+    ]
+    config.reprolib_code = hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()
+    for event in ("env-before-read-docs", "doctree-resolved"):  # live code needs a server and a script from elsewhere
+        listeners = app.events.listeners[event]
+        listeners[:] = [listener for listener in listeners if listener.handler.__module__ != "sphinx_thebe"]
+    write_api(app, root / site.API)
+
+
+def write_api(app: Sphinx, folder: Path) -> None:
+    """Write a page for each module of reprolib; what did not change keeps its time."""
+    texts = {name: f"# {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```\n" for name in modules()}
+    folder.mkdir(parents=True, exist_ok=True)
+    for page in folder.glob("*.md"):
+        if page.stem not in texts:  # `stem` cuts the last suffix only: reprolib.init.virgo stays whole
+            page.unlink()
+    for name, text in texts.items():
+        page = folder / f"{name}.md"
+        if not page.is_file() or page.read_text(encoding="utf-8") != text:
+            page.write_text(text, encoding="utf-8")
+    app.reprolib_api = [f"{site.API}/{name}" for name in texts]
+
+
+def modules() -> list[str]:
+    """Return the names of reprolib's modules, the package itself first."""
+    found = pkgutil.walk_packages(reprolib.__path__, "reprolib.")
+    return ["reprolib", *sorted(module.name for module in found)]
+
+
+def extend_toc(app: Sphinx, config: Config) -> None:
+    """Add to the table of contents what is not in `_toc.yml`: full runs below their chapters, the API's pages."""
+    toc = config.external_site_map
+
+    def add(parent: str, pages: dict[str, str | None]) -> None:
+        if parent in toc and pages:
+            toc[parent].subtrees.append(TocTree([FileItem(page) for page in pages]))
+            for page, title in pages.items():
+                toc[page] = Document(page, title=title)
+
+    for chapter in app.reprolib_book:
+        if chapter.full:
+            add(chapter.small.docname, {chapter.full.docname: "Full run"})
+    add(site.API, dict.fromkeys(app.reprolib_api))
+
+
+def write_thumbnails(app: Sphinx) -> None:
+    """Write the gallery's pictures, small enough that the front page stays light."""
+    folder = Path(app.outdir) / "_images" / "thumbnails"
+    folder.mkdir(parents=True, exist_ok=True)
+    for chapter in app.reprolib_book:
+        if chapter.small.thumbnail:
+            picture = Image.open(io.BytesIO(chapter.small.thumbnail)).convert("RGB")
+            picture.thumbnail((THUMBNAIL_WIDTH, THUMBNAIL_WIDTH))
+            picture.quantize(64, dither=Image.Dither.NONE).save(folder / f"{chapter.slug}.png", optimize=True)
+
+
+def mend_roles(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
+    """Take the role of a list from docutils' bibliography, whose entries have another role than list items."""
+    if "body" in context:
+        context["body"] = context["body"].replace(
+            '<div role="list" class="citation-list">', '<div class="citation-list">'
+        )
+
+
+def copy_mathjax(app: Sphinx, error: Exception | None) -> None:
+    """Ship MathJax with the site: maths renders with the network off."""
+    if error is None and app.builder.format == "html":
+        package = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
+        target = Path(app.outdir) / "_static" / "mathjax"
+        for name in MATHJAX:
+            copy_asset(package / name, target / name if (package / name).is_dir() else target)
+
+
+def escape_shapes(app: Sphinx, what: str, name: str, obj, options, lines: list[str]) -> None:
+    """Keep the stars of (samples, *features) or f(**options) from starting an emphasis; code is left alone."""
+    star = re.compile(r"(`+[^`]+`+)|([(,] ?|:param )(\*{1,2})(?=\w+[,:)])")
+    lines[:] = [star.sub(lambda m: m[1] or m[2] + m[3].replace("*", r"\*"), line) for line in lines]
+
+
+def setup(app: Sphinx) -> dict:
+    app.add_config_value("reprolib_repository", None, "env")
+    app.add_config_value("reprolib_outdated", None, "env")
+    app.add_config_value("reprolib_code", None, "env")  # pages are read anew when what generates them changes
+    app.add_node(SizedImage, html=(visit_sized_image, depart_sized_image))
+    app.add_directive("totals", Totals)
+    app.add_directive("scoreboard", Scoreboard)
+    app.add_directive("gallery", Gallery)
+    app.connect("config-inited", prepare, priority=700)
+    app.connect("config-inited", extend_toc, priority=950)  # after sphinx-external-toc has read _toc.yml
+    app.connect("autodoc-process-docstring", escape_shapes)
+    app.connect("builder-inited", write_thumbnails)
+    app.connect("doctree-read", adapt_chapter, priority=100)  # before titles and images are collected
+    app.connect("html-page-context", mend_roles)
+    app.connect("build-finished", copy_mathjax)
+    return {"version": reprolib.__version__, "parallel_read_safe": True, "parallel_write_safe": True}
