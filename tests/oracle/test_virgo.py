@@ -42,11 +42,12 @@ def naive_variances(P, x, widths, mode, mean):
 def test_variances_equal_the_formulas_with_explicit_matrix_powers(graph, layers, mode, mean):
     widths = [20] + [16] * (layers - 1) + [5]
     P = graph.propagation
-    expected = naive_variances(P.to_dense().double().numpy(), graph.x.double().numpy(), widths, mode, mean)
-    assert virgo_variances(P, graph.x, widths, mode, mean) == pytest.approx(expected, rel=1e-6)
-    assert virgo_variances(P.to_dense(), graph.x.to_sparse_csr(), widths, mode, mean) == pytest.approx(
-        expected, rel=1e-6
-    )
+    uneven = torch.rand(60, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64) ** 4
+    for x in (graph.x, uneven):  # the graph's own rows all have the same mean
+        expected = naive_variances(P.to_dense().double().numpy(), x.double().numpy(), widths, mode, mean)
+        assert virgo_variances(P, x, widths, mode, mean) == pytest.approx(expected, rel=1e-6)
+        sparse = virgo_variances(P.to_dense(), x.to_sparse_csr(), widths, mode, mean)
+        assert sparse == pytest.approx(expected, rel=1e-6)
 
 
 def test_propagation_matrix_equals_pyg_normalization(graph):

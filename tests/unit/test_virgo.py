@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 import pytest
 import torch
@@ -115,6 +115,22 @@ def test_weights_are_uniform_with_the_promised_variance_and_repeat_with_the_gene
     again = [torch.empty_like(w) for w in weights]
     virgo_(again, P, x, generator=torch.Generator().manual_seed(1))
     assert all(torch.equal(a, b) for a, b in zip(weights, again, strict=True))
+
+
+@pytest.mark.parametrize("mode, mean", [("virgo", "harmonic"), ("virgo", "arithmetic"), *product(MODES[1:], ["harmonic"])])
+def test_virgo_fills_weights_in_the_mode_and_mean_that_it_is_asked_for(path, mode, mean):
+    P, x = path
+    widths = [4, 400, 400, 3]
+    weights = [torch.empty(shape, dtype=torch.float64) for shape in pairwise(widths)]
+    virgo_(weights, P, x, mode, mean, generator=torch.Generator().manual_seed(0))
+    bounds = [weight.abs().max().item() ** 2 / 3 for weight in weights]  # of U(-b, b), whose variance is b^2 / 3
+    assert bounds == pytest.approx(virgo_variances(P, x, widths, mode, mean), rel=0.02)
+
+
+def test_features_that_the_graph_averages_away_are_refused():
+    P = torch.full((2, 2), 0.5, dtype=torch.float64)
+    with pytest.raises(ValueError, match="averages x away"):
+        virgo_variances(P, torch.tensor([[1.0], [-1.0]], dtype=torch.float64), [1, 8, 2])
 
 
 def test_computing_variances_leaves_the_random_state_alone(path):

@@ -55,7 +55,7 @@ def virgo_variances(
     `x` nor its rows, or the forward variances come out too large.
 
     Args:
-        P: symmetric propagation matrix, dense or sparse, e.g. `reprolib.models.normalized_adjacency`.
+        P: symmetric propagation matrix, dense or sparse, e.g. `reprolib.models.gcn.normalized_adjacency`.
         x: node features as the first layer sees them, dense or CSR.
         widths: layer widths from features to classes, ``[features, hidden, ..., classes]``.
         mode: ``"virgo"``, or one parent alone: ``"forward"`` or ``"backward"``.
@@ -81,6 +81,8 @@ def virgo_variances(
     x_mean = _mean_feature(x, P.shape[0], widths[0])
 
     f, g = graph_factors(P, torch.stack([x_mean, torch.ones_like(x_mean)], dim=1), num_layers).T.tolist()
+    if not f[-1] > 0:
+        raise ValueError("P averages x away (does it sum to zero over neighborhoods?), so the forward factors vanish.")
     forward = [2 / fan_in for fan_in in widths[:-1]]
     backward = [2 / fan_out for fan_out in widths[1:]]
     for layer in range(1, num_layers):  # 0-based here, so f[layer] is f_{l} of layer l = layer + 1
