@@ -1,0 +1,1 @@
+"""Optimizers that a paper brings with it."""
