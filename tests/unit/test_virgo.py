@@ -117,7 +117,9 @@ def test_weights_are_uniform_with_the_promised_variance_and_repeat_with_the_gene
     assert all(torch.equal(a, b) for a, b in zip(weights, again, strict=True))
 
 
-@pytest.mark.parametrize("mode, mean", [("virgo", "harmonic"), ("virgo", "arithmetic"), *product(MODES[1:], ["harmonic"])])
+@pytest.mark.parametrize(
+    "mode, mean", [("virgo", "harmonic"), ("virgo", "arithmetic"), *product(MODES[1:], ["harmonic"])]
+)
 def test_virgo_fills_weights_in_the_mode_and_mean_that_it_is_asked_for(path, mode, mean):
     P, x = path
     widths = [4, 400, 400, 3]
