@@ -99,8 +99,8 @@ def show(fig: Figure, *, caption: str, alt: str, thumbnail: bool = False) -> Non
     buffer = io.BytesIO()
     fig.savefig(buffer, format="png", dpi=DPI)
     plt.close(fig)
-    # 64 colors are enough for lines and bars, and a third of the bytes.
-    picture = Image.open(buffer).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    # 256 colors are enough for lines and bars, and a third of the bytes. Octrees keep a color that few pixels have.
+    picture = Image.open(buffer).convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
     picture.save(buffer, format="png", optimize=True)
     width, height = (round(side * CSS_DPI) for side in fig.get_size_inches())

@@ -100,6 +100,16 @@ def test_gradients_of_the_convolution_are_those_of_finite_differences():
     assert torch.autograd.gradcheck(lambda k: fft_conv(u.detach(), k), (k,))
 
 
+def test_a_second_derivative_of_the_convolution_is_refused_not_wrong():
+    u, k = (
+        torch.randn(2, 8, dtype=torch.float64).requires_grad_(),
+        torch.randn(2, 8, dtype=torch.float64).requires_grad_(),
+    )
+    (first,) = torch.autograd.grad(fft_conv(u, k).square().sum(), u, create_graph=True)
+    with pytest.raises(RuntimeError):
+        torch.autograd.grad(first.sum(), k)
+
+
 @pytest.mark.parametrize("make", [lambda: S4DKernel(2, 4).double(), lambda: DenseLegSKernel(2, 4).double()])
 def test_all_parameters_of_a_kernel_get_the_gradient_of_finite_differences(make):
     torch.manual_seed(0)
@@ -128,6 +138,20 @@ def test_start_lies_in_the_papers_ranges():
     assert 1e-3 <= dt.min() < 1.1e-3 and 0.09 < dt.max() <= 0.1
     assert abs(kernel.log_dt.mean().item() - math.log(1e-2)) < 0.1
     assert torch.view_as_real(torch.view_as_complex(kernel.C)).var().item() == pytest.approx(0.5, rel=0.02)
+
+
+def test_dense_reference_trains_steps_and_outputs_of_unit_variance():
+    kernel = DenseLegSKernel(1000, 16, generator=torch.Generator().manual_seed(0))
+    assert {name for name, _ in kernel.named_parameters()} == {"log_dt", "C"}
+    assert kernel.C.var().item() == pytest.approx(1, rel=0.05)
+    assert S4D(4000, 2).D.var().item() == pytest.approx(1, rel=0.1)
+
+
+def test_random_frequencies_are_log_normal_and_decay_at_one_half():
+    log_real, imag = s4d_(*torch.empty(2, 1000, 8), "rand", generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(log_real, torch.tensor(0.5).log())
+    assert imag.log().mean().item() == pytest.approx(0, abs=0.05)
+    assert imag.log().std().item() == pytest.approx(1, rel=0.05)
 
 
 def test_random_start_is_drawn_anew_for_each_channel_and_repeats_with_its_generator():

@@ -89,12 +89,16 @@ def test_split_stays_exact_at_a_start_near_zero(problem):
         torch.testing.assert_close(small, 1e-15 * large, rtol=1e-9, atol=1e-30)
 
 
-def test_a_batch_equals_its_members_run_alone(problem):
+@pytest.mark.parametrize("step", ["geometric", "loss", "constant"])
+def test_a_batch_equals_its_members_run_alone(problem, step):
     U, A, y, _ = problem
     batch = torch.stack([U, 3 * U, 0.1 * U])
     values = torch.stack([y, -y, y + 1])
-    together = subgm(batch, A, values, eta=0.1, rho=0.9, steps=20)
-    alone = torch.stack([subgm(u, A, v, eta=0.1, rho=0.9, steps=20) for u, v in zip(batch, values, strict=True)])
+    schedule = dict(eta=0.1 if step == "geometric" else 0.01, rho=0.9, steps=20, step=step)
+    losses = []
+    together = subgm(batch, A, values, **schedule, callback=lambda t, U, loss: losses.append(loss))
+    alone = torch.stack([subgm(u, A, v, **schedule) for u, v in zip(batch, values, strict=True)])
+    assert losses[0].shape == (3,) and len(set(losses[0].tolist())) == 3
     torch.testing.assert_close(together, alone, rtol=1e-8, atol=1e-12)
 
 
@@ -140,7 +144,8 @@ def test_a_perfect_fit_stays_where_it_is():
     _, _, A, _, _ = draw(0, 3, 1)
     U = torch.ones(3, 1, dtype=torch.float64)
     y = measure(A, U @ U.T)
-    assert torch.equal(subgm(U, A, y, eta=0.1, steps=2), U)
+    for eta in (0.1, 10.0):
+        assert torch.equal(subgm(U, A, y, eta=eta, steps=2), U)
 
 
 @settings(deadline=None, max_examples=25)
@@ -242,6 +247,11 @@ def test_bad_measurements_are_refused(change, words):
     arguments = dict(X=torch.eye(3, dtype=torch.float64), m=4) | change
     with pytest.raises(ValueError, match=words):
         gaussian_measurements(**arguments)
+
+
+def test_eigenvalues_are_kept_in_double_precision():
+    X, _ = low_rank_psd(20, 3, [1, 0.55, 0.1])
+    assert torch.linalg.eigvalsh(X)[-3:].tolist() == pytest.approx([0.1, 0.55, 1], abs=1e-14)
 
 
 @pytest.mark.parametrize("d, r, eigenvalues", [(3, 4, None), (3, 0, None), (3, 2, [1.0]), (3, 2, [1.0, 0.0])])

@@ -93,6 +93,23 @@ def test_groups_have_their_own_rate_and_decay(blobs):
     assert torch.equal(model[0].weight, frozen) and not torch.equal(model[1].weight, linear().weight)
 
 
+def test_training_uses_dropout_even_after_an_evaluation(blobs):
+    model = nn.Sequential(nn.Dropout(0.5), linear())
+    accuracy(model, *blobs)
+    fit(model, *blobs, epochs=1, batch_size=10, lr=0.1)
+    assert model.training
+
+
+def test_weight_decay_shrinks_only_the_group_that_asks_for_it():
+    decayed, free = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    model = nn.Module()
+    model.forward = lambda x: x * (1 + 0 * (decayed + free))  # no gradient, so only decay can move a weight
+    model.decayed, model.free = decayed, free
+    groups = [{"params": [decayed], "weight_decay": 0.5}, {"params": [free]}]
+    fit(model, torch.randn(8, 2), torch.zeros(8, dtype=torch.int64), epochs=1, batch_size=4, lr=0.1, groups=groups)
+    assert (decayed < 1).all() and torch.equal(free, torch.ones(2))
+
+
 def test_accuracy_is_a_percentage_and_does_not_depend_on_the_batch(blobs):
     x, y = torch.eye(4), torch.tensor([0, 1, 2, 0])
     assert accuracy(nn.Identity(), x, y) == 75

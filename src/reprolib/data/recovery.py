@@ -53,9 +53,9 @@ def low_rank_psd(
     """
     if not 1 <= r <= d:
         raise ValueError(f"rank r must be from 1 to the dimension d = {d}, got {r}.")
-    sigma = torch.ones(r, dtype=torch.float64) if eigenvalues is None else torch.tensor(list(eigenvalues)).double()
+    sigma = torch.tensor([1.0] * r if eigenvalues is None else list(eigenvalues), dtype=torch.float64)
     if len(sigma) != r or not (sigma > 0).all():
-        raise ValueError(f"eigenvalues must be {r} numbers above 0, got {list(eigenvalues)}.")
+        raise ValueError(f"eigenvalues must be {r} numbers above 0, got {sigma.tolist()}.")
     V, R = torch.linalg.qr(torch.randn(d, r, generator=generator, dtype=torch.float64))
     V = V * R.diagonal().sign()  # with a positive diagonal of R the frame is uniform (Haar)
     return V * sigma @ V.T, V

@@ -7,6 +7,7 @@ import math
 import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from reprolib.init.s4d import check_kind, check_state_size, hippo_legs, s4d_, s4d_input
 
@@ -19,6 +20,8 @@ def fft_conv(u: Float[Tensor, "*batch L"], k: Float[Tensor, "*batch L"]) -> Floa
 
     Other dimensions broadcast. Both are padded to length 2L: a shorter FFT would wrap the end of the sequence around
     to its beginning.
+
+    It can be differentiated once: asking for a second derivative raises.
 
     Raises:
         ValueError: the lengths differ.
@@ -38,6 +41,7 @@ class _Convolution(torch.autograd.Function):
         return _first_half(spectra[0] * spectra[1], u.shape[-1])
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad):
         L = grad.shape[-1]
         U, K = ctx.saved_tensors
@@ -131,6 +135,8 @@ class S4DKernel(nn.Module):
         instead of :math:`O(NL)`. In single precision phases are off by about 1e-7 times L times the largest
         discrete frequency.
         """
+        if L < 1:
+            raise ValueError(f"the length must be at least 1, got {L}.")
         log_A, B, C = self.discrete()
         b = math.isqrt(L - 1) + 1
         q = torch.arange(b, device=log_A.device)

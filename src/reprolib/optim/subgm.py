@@ -91,7 +91,7 @@ def subgm(
         Q = adjoint(A, residual.sign())
         if step == "geometric":
             norm = torch.linalg.matrix_norm(Q, ord=2)
-            length = eta * rho**t / norm.clamp(min=torch.finfo(Q.dtype).tiny)  # Q = 0 at a perfect fit: stay there
+            length = torch.where(norm > 0, eta * rho**t / norm, 0.0)  # Q = 0 at a perfect fit: stay there
         else:
             length = eta / 2 * loss if step == "loss" else torch.full_like(loss, eta)
         U = U - length[..., None, None] * (Q + Q.mT) @ U
