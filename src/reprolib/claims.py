@@ -337,24 +337,40 @@ class Verdicts:
 
 
 def verdict_table(rows: Sequence[Mapping]) -> str:
-    """Return the verdict table as HTML, one row a claim; `rows` as in ``Verdicts.as_dict()["claims"]``."""
-    body = []
-    for row in rows:
-        here = "<br>".join(f"{html.escape(c['name'])}: {html.escape(_here(c))}" for c in row["criteria"])
-        here += "<br>fragile: very near its threshold" if row["fragile"] else ""
-        needed = "<br>".join(html.escape(part) for part in row["needed"].split("; "))
-        cells = [
-            f'<th scope="row">{html.escape(row["id"])}<br><small>{row["kind"]}</small></th>',
-            f"<td>{html.escape(row['statement'])}<br><small>Measured: {html.escape(row['measures'])}</small></td>",
-            f"<td>{html.escape(row['paper'])}</td>",
-            f'<td class="here">{here}</td>',
-            f"<td>{needed}</td>",
-            f'<td class="verdict verdict-{row["verdict"].replace(" ", "-")}"><strong>{row["verdict"]}</strong></td>',
-        ]
-        body.append("<tr>" + "".join(cells) + "</tr>")
-    titles = ("", "Claim", "Paper", "Here", "Needed", "Verdict")
-    head = "".join(f'<th scope="col">{title}</th>' if title else "<td></td>" for title in titles)
-    return f'<table class="verdicts"><thead><tr>{head}</tr></thead>\n<tbody>' + "\n".join(body) + "</tbody></table>"
+    """Return the verdict table as HTML, a row for each criterion of a claim; `rows` as in ``as_dict()["claims"]``."""
+    body = "\n".join(f"<tbody>{_claim_rows(row)}</tbody>" for row in rows)
+    head = "".join(f'<th scope="col">{title}</th>' for title in ("Claim", "Paper", "Here", "Needed", "Verdict"))
+    return f'<table class="verdicts"><thead><tr><td></td>{head}</tr></thead>\n{body}</table>'
+
+
+def _claim_rows(row: Mapping) -> str:
+    criteria = row["criteria"]
+    rule = [part for part in row["needed"].split("; ") if part.startswith("partly if")]
+    notes = [part[:1].upper() + part[1:] for part in rule] + ["Thresholds set with pilot numbers known"] * row["pilot"]
+    tall = f'rowspan="{len(criteria) + bool(notes)}"'
+    lines = [
+        f'<td class="here">{html.escape(c["name"])}: {html.escape(_here(c))}</td>'
+        f'<td class="needed">{html.escape(c["needed"])}</td>'
+        for c in criteria
+    ]
+    fragile = '<span class="here">, fragile: very near its threshold</span>' if row["fragile"] else ""
+    first = (
+        f'<th scope="rowgroup" {tall}>{html.escape(row["id"])}<br><small>{row["kind"]}</small></th>'
+        f"<td {tall}>{html.escape(row['statement'])}<br><small>Measured: {html.escape(row['measures'])}</small></td>"
+        f'<td class="paper" {tall}>{html.escape(row["paper"])}</td>'
+        f'{lines[0]}<td class="verdict verdict-{row["verdict"].replace(" ", "-")}" {tall}>'
+        f"<strong>{row['verdict']}</strong>{fragile}</td>"
+    )
+    rest = [first, *lines[1:]] + (
+        [f'<td class="rule" colspan="2"><small>{_brief(notes)}</small></td>'] if notes else []
+    )
+    return "".join(f"<tr>{cells}</tr>" for cells in rest)
+
+
+def _brief(notes: Sequence[str]) -> str:
+    """Notes as text; a rule that fills more than a few lines is folded."""
+    text = html.escape(". ".join(notes)) + "."
+    return text if len(text) < 200 else f"<details><summary>Rule for partly, and notes</summary>{text}</details>"
 
 
 def _here(c: Mapping) -> str:

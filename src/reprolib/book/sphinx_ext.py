@@ -251,7 +251,9 @@ def write_thumbnails(app: Sphinx) -> None:
         if chapter.small.thumbnail:
             picture = Image.open(io.BytesIO(chapter.small.thumbnail)).convert("RGB")
             picture.thumbnail((THUMBNAIL_WIDTH, THUMBNAIL_WIDTH))
-            picture.quantize(64, dither=Image.Dither.NONE).save(folder / f"{chapter.slug}.png", optimize=True)
+            picture.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+                folder / f"{chapter.slug}.png", optimize=True
+            )
 
 
 def mend_roles(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
