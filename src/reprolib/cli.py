@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+WIDE = None if sys.stdout.isatty() else 140  # a log has no window that tables must fit
+out, err = Console(highlight=False, width=WIDE), Console(stderr=True, highlight=False)
 Slugs = Annotated[list[str] | None, typer.Argument(metavar="[SLUG]...", help="Chapters; all of them when left out.")]
 
 
@@ -200,13 +202,13 @@ def _watch(engine, todo: list, workers: int) -> list:
             if result.chapter.slug in tasks:
                 progress.remove_task(tasks[result.chapter.slug])
             mark = "[red]failed[/red]" if result.error else "[green]done[/green]"
-            out.print(f"{result.chapter.slug}: {mark} in {result.seconds:.1f} s ({len(results)} of {len(todo)})")
+            where = result.path.relative_to(result.chapter.root).as_posix()
+            count = f"({len(results)} of {len(todo)})"
+            out.print(f"{result.chapter.slug}: {mark} in {result.seconds:.1f} s {count}: {where}", soft_wrap=True)
     table = Table("Chapter", "Result", "Seconds", "Peak MB", "Verdicts", box=None)
-    table.add_column("Notebook", overflow="fold")
     for r in results:
         verdicts = "" if r.error else _verdicts(r.chapter.executed(path=r.path))
-        where = r.path.relative_to(r.chapter.root).as_posix()
-        table.add_row(r.chapter.slug, r.error or "done", f"{r.seconds:.1f}", f"{r.peak_mb:.0f}", verdicts, where)
+        table.add_row(r.chapter.slug, r.error or "done", f"{r.seconds:.1f}", f"{r.peak_mb:.0f}", verdicts)
     out.print(table)
     return results
 

@@ -139,6 +139,8 @@ def _compute(slug: str, trial: Trial, tasks: list, done: dict[int, Row], finish=
                         finish(i, row)
                     bar.update()
         except BrokenExecutor as error:
+            if "serialize" in str(error):  # a trial that cannot travel is the chapter's fault, not the machine's
+                raise
             kept = "what was finished is stored, the same command goes on" if places else "nothing is stored"
             raise RuntimeError(
                 f"a worker of {slug} was killed, most likely for want of memory: {kept}. "
