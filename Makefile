@@ -3,6 +3,7 @@
 PYTHON  ?= python3
 JOBS    ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 PORT    ?= 8000
+MINUTES ?= 10
 
 BIN   := .venv/bin
 READY := .venv/.ready
@@ -36,7 +37,7 @@ verify: $(READY)  ## run every chapter again and compare its verdicts, walk ever
 	$(BIN)/python -m pytest book/notebooks -n $(JOBS) --dist loadfile \
 	  --nbval-lax --nbval-current-env --nbval-sanitize-with tests/nbval.cfg
 	REPROLIB_JOBS=1 $(BIN)/reprolib run --scale full --dry-run --jobs $(JOBS)
-	$(BIN)/reprolib audit
+	$(BIN)/reprolib audit --minutes $(MINUTES)
 
 colab: $(READY)  ## run a chapter for each family of dependencies as Colab would (CHAPTER=all: every one)
 	COLAB_CHAPTERS="$${CHAPTER:-families}" $(BIN)/python -m pytest tests/colab -m colab
