@@ -64,8 +64,13 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
+def listening(target, args, kwargs):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
+    target(*args, **kwargs)
+
+
 def child(target, *args, **kwargs):
-    process = FORK.Process(target=target, args=args, kwargs=kwargs)
+    process = FORK.Process(target=listening, args=(target, args, kwargs))
     process.start()
     return process
 

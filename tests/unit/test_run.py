@@ -122,7 +122,9 @@ def test_an_interrupt_ends_the_kernels_at_once(book):
     marker = book.root / "kernel.pid"
     cell = f"import os, pathlib, time\npathlib.Path({str(marker)!r}).write_text(str(os.getpid()))\ntime.sleep(120)"
     chapter = book.add("tiny", cell)
-    with subprocess.Popen(RUN, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    listen = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  a shell's background jobs ignore it
+    quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with subprocess.Popen(RUN, **quiet, preexec_fn=listen) as process:
         kernel = int(wait_for(marker))
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 130
