@@ -10,7 +10,6 @@
 #     summary: "State space models work with a diagonal matrix. Its starting eigenvalues decide what the model can remember."
 #     paper: {title: "On the Parameterization and Initialization of Diagonal State Space Models", authors: [Albert Gu, Ankit Gupta, Karan Goel, Christopher Ré], year: 2022, venue: "NeurIPS 2022", arxiv: "2206.11893", code: "https://github.com/state-spaces/s4"}
 #     part: sequences
-#     extras: [images]
 #     full: {device: cpu, minutes: 15, memory_gb: 2, data: [MNIST-5k], models: [], reduced: "digits and 5,000 MNIST images in place of sCIFAR, Speech Commands, BIDMC and the Long Range Arena; models of two layers"}
 # ---
 
