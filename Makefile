@@ -4,6 +4,7 @@ PYTHON  ?= python3
 JOBS    ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 PORT    ?= 8000
 MINUTES ?= 10
+SEEDS   ?= 1 2 3 4 5
 
 BIN   := .venv/bin
 READY := .venv/.ready
@@ -16,7 +17,7 @@ export HOME := $(shell mkdir -p _build/home && pwd)/_build/home
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help book site test verify colab full bench serve readme lint browser venv clean
+.PHONY: help book site test verify colab full seeds bench serve readme lint browser venv clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +46,9 @@ colab: $(READY)  ## run a chapter for each family of dependencies as Colab would
 full: $(READY)  ## run one chapter at the paper's scale: make full CHAPTER=subgm
 	@test -n "$$CHAPTER" || { echo "Name the chapter, as in: make full CHAPTER=subgm" >&2; exit 2; }
 	$(BIN)/reprolib run $$CHAPTER --scale full
+
+seeds: $(READY)  ## run every chapter with other base seeds: which verdicts change (long)
+	$(BIN)/reprolib seeds --seeds $(SEEDS) --jobs $(JOBS)
 
 bench: $(READY)  ## measure reprolib against other implementations
 	$(BIN)/python -m benchmarks

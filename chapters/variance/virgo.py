@@ -59,7 +59,7 @@ import torch
 from torch import nn
 
 from reprolib import figures
-from reprolib.claims import Claim, Each, Interval, Mean, Verdicts
+from reprolib.claims import Claim, Each, Interval, Mean, Verdicts, label, on_each
 from reprolib.data.graphs import available, load
 from reprolib.init.virgo import MEANS, virgo_, virgo_variances
 from reprolib.models.gcn import GCN, gcn, normalized_adjacency
@@ -108,21 +108,6 @@ always means the harmonic mean unless a parameter says otherwise. An interval is
 seed decides the graph (where it is random), the weights and all other draws.
 """
 
-
-# %%
-def on_each(criteria, partly):
-    """The criteria on every data set. Partly: one of the `partly` sets on every data set, or all on one."""
-    named = {label(name, where): criterion for where in data for name, criterion in criteria.items()}
-    sets = [[label(name, where) for where in data for name in names] for names in partly]
-    if len(data) > 1:
-        sets += [[label(name, where) for name in criteria] for where in data]
-    return dict(criteria=named, partly=sets)
-
-
-def label(name, where):
-    return name if len(data) == 1 else f"{name}, {where}"
-
-
 # %%
 within_4_percent = Each(low=0.96, high=1.04)
 CLAIMS = [
@@ -145,7 +130,9 @@ CLAIMS = [
         paper="claims more stable variance at initialization; tables not seen",
         measures=f"instability S of Virgo over that of Xavier, same seeds, {deep} layers",
         pilot=True,
-        **on_each({way: Interval(high=0.7, log=True) for way in ("forward", "backward")}, [["forward"], ["backward"]]),
+        **on_each(
+            data, {way: Interval(high=0.7, log=True) for way in ("forward", "backward")}, [["forward"], ["backward"]]
+        ),
     ),
 ]
 
@@ -163,6 +150,7 @@ CLAIMS += [
         measures="difference of instability S, Virgo minus its parent, same networks as C2",
         pilot=True,
         **on_each(
+            data,
             {f"{way}, {depth} layers": below_0 for depth in (4, deep) for way in ("forward", "backward")},
             [[f"{way}, {depth} layers" for way in ("forward", "backward")] for depth in (4, deep)],
         ),
@@ -175,6 +163,7 @@ CLAIMS += [
         measures="share of open paths times 2 to the power of l, 4 layers, Virgo",
         pilot=True,
         **on_each(
+            data,
             {f"{n} gate{'s' * (n > 1)}": Interval(low=0.8, high=1.25) for n in (1, 2, 3)}
             | {f"mean at {n}": Mean(low=0.8, high=1.25) for n in (1, 2, 3)},
             [[f"mean at {n}" for n in (1, 2, 3)]],
@@ -206,6 +195,7 @@ CLAIMS.insert(
         ),
         pilot=True,
         **on_each(
+            data,
             TRAINING,
             [
                 ["epochs"],
@@ -622,7 +612,7 @@ def values(table, metric, init, **conditions):
 verdicts.record(
     "C2",
     **{
-        label(way, where): values(at_start, f"S_{way}", "Virgo", data=where, num_layers=deep)
+        label(way, where, data): values(at_start, f"S_{way}", "Virgo", data=where, num_layers=deep)
         / values(at_start, f"S_{way}", "Xavier", data=where, num_layers=deep)
         for where in data
         for way in ("forward", "backward")
@@ -710,7 +700,9 @@ weak_parent = {"forward": "Virgo backward", "backward": "Virgo forward"}
 verdicts.record(
     "C3",
     **{
-        label(f"{way}, {depth} layers", where): values(at_start, f"S_{way}", "Virgo", data=where, num_layers=depth)
+        label(f"{way}, {depth} layers", where, data): values(
+            at_start, f"S_{way}", "Virgo", data=where, num_layers=depth
+        )
         - values(at_start, f"S_{way}", parent, data=where, num_layers=depth)
         for where in data
         for depth in (4, deep)
@@ -822,7 +814,7 @@ for where in data:
         for init in ("Virgo", "Xavier")
     )
     ratio, gain = virgo["epochs_to_half"] / xavier["epochs_to_half"], virgo["test"] - xavier["test"]
-    records |= {label(name, where): ratio if "epochs" in name else gain for name in TRAINING}
+    records |= {label(name, where, data): ratio if "epochs" in name else gain for name in TRAINING}
 verdicts.record("C4", **records)
 
 # %% tags=["hide-input"]
@@ -907,7 +899,7 @@ for where in data:
 verdicts.record(
     "C5",
     **{
-        label(name, where): relative[where][:, n - 1]
+        label(name, where, data): relative[where][:, n - 1]
         for where in data
         for n in (1, 2, 3)
         for name in (f"{n} gate{'s' * (n > 1)}", f"mean at {n}")

@@ -5,12 +5,13 @@ In a trial, write the loop over epochs as
     for epoch in resume(config["epochs"], model=model, optimizer=optimizer, losses=losses):
 
 At full scale it goes on after the last finished epoch of the same trial (same code, configuration, seed and versions:
-the file is keyed like a row of `reprolib.store`); elsewhere it is ``range(epochs)``. The sweep removes the file when
-the trial is stored.
+the file is keyed like a row of `reprolib.store`); elsewhere it is ``range(epochs)``. Each loop of a trial has a file of
+its own, in the order in which the trial starts them. The sweep removes the files when the trial is stored.
 """
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import pickle
 import random
@@ -24,24 +25,26 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from reprolib.store import atomic, say, set_aside
+from reprolib.files import atomic
+from reprolib.store import say, set_aside
 
-_place: ContextVar[str | None] = ContextVar("place", default=None)
-
-
-def place() -> Path | None:
-    """Return the file for the training state of the trial that runs now, or None where nothing is kept."""
-    return Path(_place.get()) if _place.get() else None
+_places: ContextVar[Iterator[Path] | None] = ContextVar("places", default=None)
 
 
 @contextmanager
 def at(path: str | None) -> Iterator[None]:
-    """Make `path` the `place` of the trial that runs inside (the sweep's side of it)."""
-    token = _place.set(path)
+    """Let the loops of the trial that runs inside keep their states in ``<path>.0.pt``, ``<path>.1.pt`` and so on."""
+    token = _places.set((Path(f"{path}.{i}.pt") for i in itertools.count()) if path else None)
     try:
         yield
     finally:
-        _place.reset(token)
+        _places.reset(token)
+
+
+def clear(path: str) -> None:
+    """Remove the states of a trial that is stored."""
+    for file in Path(path).parent.glob(f"{Path(path).name}.*.pt"):
+        file.unlink(missing_ok=True)
 
 
 class Checkpoint:
@@ -83,7 +86,7 @@ class Checkpoint:
 
 
 def resume(epochs: int, *, every: int = 1, **parts) -> Iterator[int]:
-    """Iterate over the epochs that are still to do; after each, the training state is saved.
+    """Iterate over the epochs that are still to do; after each, the training state is saved where a trial is stored.
 
     The random state of python, numpy and torch belongs to it: a resumed trial gives the bits of one that ran through.
 
@@ -96,7 +99,8 @@ def resume(epochs: int, *, every: int = 1, **parts) -> Iterator[int]:
     Yields:
         The epoch's number, from 0.
     """
-    checkpoint = Checkpoint(place())
+    places = _places.get()
+    checkpoint = Checkpoint(next(places) if places else None)
     saved = checkpoint.load() or {"epoch": 0}
     if saved["epoch"]:
         for name, part in parts.items():

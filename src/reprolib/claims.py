@@ -246,6 +246,29 @@ class Claim:
         return "; ".join(parts) + ("; set with pilot numbers known" if self.pilot else "")
 
 
+def on_each(
+    places: Sequence[str], criteria: Mapping[str, Criterion], partly: Sequence[Sequence[str]] = ()
+) -> dict[str, object]:
+    """Ask for the same `criteria` on every data set: the fields ``criteria`` and ``partly`` of a `Claim`.
+
+    *Partly* is one of the `partly` sets on every data set, or all criteria on one of several data sets.
+
+    Args:
+        places: names of the data sets.
+        criteria, partly: as for a `Claim` on one data set.
+    """
+    named = {label(name, place, places): criterion for place in places for name, criterion in criteria.items()}
+    sets = [[label(name, place, places) for place in places for name in names] for names in partly]
+    if len(places) > 1:
+        sets += [[label(name, place, places) for name in criteria] for place in places]
+    return {"criteria": named, "partly": sets}
+
+
+def label(name: str, place: str, places: Sequence[str]) -> str:
+    """Return the name that `on_each` gives to a criterion on the data set `place`."""
+    return name if len(places) == 1 else f"{name}, {place}"
+
+
 class Verdicts:
     """The verdict table of a run. Show it as the last line of the verdict cell.
 

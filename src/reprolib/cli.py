@@ -1,4 +1,4 @@
-"""The command line: ``reprolib list | run | status | check | runs | audit``."""
+"""The command line: ``reprolib list | run | status | check | seeds | runs | audit``."""
 
 from __future__ import annotations
 
@@ -136,6 +136,51 @@ def run(
 
 
 @app.command()
+def seeds(
+    slugs: Slugs = None,
+    seeds: Annotated[str, typer.Option(metavar="SEED...", help="Other base seeds, such as 1 2 3.")] = "1 2 3",
+    jobs: Annotated[int | None, typer.Option(min=1, help="Chapters at once. Default: the cores.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run what is fresh, too.")] = False,
+) -> None:
+    """Run chapters at small scale with other base seeds and show how the verdicts change. Results: _build/runs."""
+    from reprolib.book import run as engine
+
+    with mistakes():
+        # `--seeds 1 2 3` reads like a list, but an option takes one word: the others arrive as arguments.
+        words = [*seeds.replace(",", " ").split(), *(word for word in slugs or () if word.isdigit())]
+        if not all(word.isdigit() for word in words):
+            raise Mistake(f"seeds are non-negative integers, as in --seeds 1 2 3, got {seeds!r}.")
+        numbers = list(dict.fromkeys(map(int, words)))
+        wanted = chapters(slugs=[word for word in slugs or () if not word.isdigit()])
+        plans = [engine.plan(wanted, {"seed": seed}, force) for seed in numbers]
+    cores = jobs or os.cpu_count() or 1
+    failed = [r for todo in plans if todo for r in _watch(engine, todo, min(cores, len(todo))) if r.error]
+    table = Table("Chapter", "Claim", "Book", *(f"Seed {seed}" for seed in numbers), box=None)
+    total = changed = 0
+    for chapter in wanted:
+        done = [chapter.executed()]
+        done += [chapter.executed(path=engine.target(chapter, chapter.not_default({"seed": s}))) for s in numbers]
+        words = [
+            {row["id"]: row["verdict"] + " (fragile)" * row.get("fragile", False) for row in d.claims} if d else {}
+            for d in done
+        ]
+        for id in words[0]:
+            row = [w.get(id, "failed") for w in words]
+            others = [word.removesuffix(" (fragile)") for word in row]
+            total, changed = total + len(numbers), changed + sum(word != others[0] for word in others[1:])
+            table.add_row(
+                chapter.slug,
+                id,
+                *(Text(w, style="" if o == others[0] else "yellow") for w, o in zip(row, others, strict=True)),
+            )
+    out.print(table)
+    out.print(f"{changed} of {total} verdicts differ from the book's.")
+    for result in failed:
+        _explain(result)
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
 def runs(
     clear: Annotated[str | None, typer.Option(metavar="SLUG", help="Remove this chapter's stored trials.")] = None,
 ) -> None:
@@ -158,7 +203,14 @@ def runs(
     table = Table("Chapter", "Trial", "Code", "Done", "Seconds", "Last (UTC)", "Host", box=None)
     for row in stored.itertuples():
         done = f"{row.done} of {row.total}"
-        table.add_row(row.slug, row.trial, row.science[:7], done, f"{row.seconds:.0f}", row.finished, row.host)
+        table.add_row(
+            row.slug,
+            row.trial,
+            row.science[:7],
+            done,
+            f"{row.seconds:.0f}",
+            *((row.finished, row.host) if row.done else ("", "")),
+        )
     out.print(table)
 
 

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from reprolib.store import Row, Task, atomic, config_json, say
+from reprolib.files import atomic
+from reprolib.store import Row, Task, config_json, say
 
 # (relative, absolute) tolerances. The same processor and torch give the same bits, but for sums that follow the
 # alignment of memory. Elsewhere the last bits differ. Most numbers keep to 2 % then, but training can amplify them

@@ -16,8 +16,8 @@ import platform
 import re
 import sqlite3
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -101,8 +101,8 @@ class Store:
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def checkpoint(self, config: Mapping, seed: int) -> Path:
-        """Return the file for this trial's training state (see `reprolib.checkpoint`)."""
-        return self.path.absolute().parent / "checkpoints" / f"{self.slug}-{self.key(config, seed)}.pt"
+        """Return the name that this trial's training states begin with (see `reprolib.checkpoint`)."""
+        return self.path.absolute().parent / "checkpoints" / f"{self.slug}-{self.key(config, seed)}"
 
     def _values(self, config: Mapping, seed: int, row: Row | None = None) -> tuple:
         identity = self.key(config, seed), self.slug, self.trial, self.science, versions()
@@ -150,7 +150,7 @@ def clear(slug: str, folder: Path | None = None) -> int:
     with closing(_open(path)) as db, db:
         done = db.execute("SELECT count(metrics) FROM trials").fetchone()[0]
         db.execute("DELETE FROM trials")
-    for checkpoint in (path.parent / "checkpoints").glob(f"{slug}-{'[0-9a-f]' * 32}.pt"):
+    for checkpoint in (path.parent / "checkpoints").glob(f"{slug}-{'[0-9a-f]' * 32}.*.pt"):
         checkpoint.unlink(missing_ok=True)
     return done
 
@@ -184,20 +184,6 @@ def host(gpu: bool = False) -> str:
         cpu = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())[1].strip()
     parts = [platform.system(), cpu, torch.backends.cpu.get_cpu_capability()]
     return ", ".join([*parts, *([torch.cuda.get_device_name()] if gpu else []), f"torch {torch.__version__}"])
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; what is written there replaces `path` as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield fresh
-        with fresh.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(fresh, path)
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 def set_aside(path: Path, why: str) -> None:

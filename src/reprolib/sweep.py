@@ -7,13 +7,14 @@ At small scale nothing is stored: what is verified was computed.
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import closing, contextmanager, nullcontext
-from pathlib import Path
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -116,7 +117,7 @@ def _recorded(slug: str, trial: Trial, tasks: list) -> dict[int, Row]:
 
             def finish(i: int, row: Row) -> None:
                 if store.save(*tasks[i], row):
-                    Path(places[i]).unlink(missing_ok=True)
+                    checkpoint.clear(places[i])
 
             _compute(slug, trial, tasks, done, finish, places)
     record.write(done)
@@ -175,11 +176,25 @@ def _jobs() -> int | None:
 
 
 def _call(i: int, trial: Trial, config: dict, seed: int, place: str | None) -> tuple[int, Row]:
+    if multiprocessing.parent_process():
+        _end_with(os.getppid())
     with ONE_AT_A_TIME, checkpoint.at(place):
         seed_all(seed)
         begin = time.perf_counter()
         metrics = {name: _plain(name, value) for name, value in trial(dict(config), seed).items()}
         return i, Row(metrics, time.perf_counter() - begin, host(torch.cuda.is_initialized()))
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """Let this worker end when its parent is killed: nobody would take its result, and a new run needs its core."""
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _plain(name: str, value):

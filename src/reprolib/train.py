@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from reprolib.checkpoint import resume
+
 
 def fit(
     model: nn.Module,
@@ -22,7 +24,8 @@ def fit(
 ) -> list[float]:
     """Train `model` on cross-entropy, in place.
 
-    Every epoch visits the samples in a new random order and drops the last, incomplete batch.
+    Every epoch visits the samples in a new random order and drops the last, incomplete batch. In a trial that is
+    stored, training that was killed goes on after its last finished epoch (see `reprolib.checkpoint`).
 
     Args:
         model: maps (batch, *features) to logits (batch, classes).
@@ -48,22 +51,23 @@ def fit(
     if not 1 <= batch_size <= samples:
         raise ValueError(f"batch_size must be from 1 to the number of samples, {samples}, got {batch_size}.")
     per_epoch = samples // batch_size
-    steps = epochs * per_epoch
     params = model.parameters() if groups is None else groups
     optimizer = torch.optim.AdamW(params, lr=lr, weight_decay=weight_decay, fused=True)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    losses, order = [], torch.empty(0, dtype=torch.int64)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * per_epoch)
+    losses: list[float] = []
+    parts = dict(model=model, optimizer=optimizer, schedule=schedule, losses=losses)
     model.train()
-    for step in range(steps if max_steps is None else min(steps, max_steps)):
-        if step % per_epoch == 0:
-            order = torch.randperm(samples, generator=generator).to(x.device).split(batch_size)
-        batch = order[step % per_epoch]
-        loss = nn.functional.cross_entropy(model(x[batch]), y[batch])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        losses.append(loss.item())
+    for _ in resume(epochs, **parts, **({"generator": generator} if generator else {})):
+        order = torch.randperm(samples, generator=generator).to(x.device)
+        for batch in order.split(batch_size)[:per_epoch]:
+            if len(losses) == max_steps:
+                return losses
+            loss = nn.functional.cross_entropy(model(x[batch]), y[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.item())
     return losses
 
 

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 import torch
 
@@ -102,6 +103,26 @@ def test_a_kill_or_an_interrupt_during_a_trial_loses_that_trial_only(home, kind)
     table = sweep(trial, config, [1, 2, 3, 4], run=FULL)
     assert called(home) == [1, 2, 3, 3, 4]
     same(table, sweep(trial, config, [1, 2, 3, 4], run=SMALL))
+
+
+def sleepy(config, seed):
+    (Path(config["home"]) / f"worker-{os.getpid()}").touch()
+    time.sleep(60)
+    return {"x": 0.0}
+
+
+def test_workers_end_when_the_run_that_started_them_is_killed(home, monkeypatch):
+    monkeypatch.setenv("REPROLIB_JOBS", "2")
+    process = child(sweep, sleepy, {"home": str(home)}, [1, 2], run=FULL)
+    end = time.monotonic() + 60
+    while len(workers := [int(path.name.split("-")[1]) for path in home.glob("worker-*")]) < 2:
+        assert time.monotonic() < end, "two workers never came"
+        time.sleep(0.05)
+    process.kill()
+    end = time.monotonic() + 10
+    while any(psutil.pid_exists(pid) for pid in workers):
+        assert time.monotonic() < end, "a worker outlived its run"
+        time.sleep(0.05)
 
 
 def test_a_kill_during_training_loses_the_epoch_under_way_only_and_changes_no_bit(home):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from reprolib import seed_all
-from reprolib.checkpoint import Checkpoint, at, place, resume
+from reprolib.checkpoint import Checkpoint, at, clear, resume
 
 
 class Stop(Exception):
@@ -37,27 +37,40 @@ def train(epochs, stop=None):
 
 def test_training_that_was_stopped_goes_on_with_the_same_bits(tmp_path):
     whole = train(6)
-    with at(str(tmp_path / "train.pt")):
-        for stop in (2, 3, 5):
-            with pytest.raises(Stop):
-                train(6, stop)
-            assert Checkpoint(place()).load()["epoch"] == stop
+    for stop in (2, 3, 5):
+        with at(str(tmp_path / "train")), pytest.raises(Stop):
+            train(6, stop)
+        assert Checkpoint(tmp_path / "train.0.pt").load()["epoch"] == stop
+    with at(str(tmp_path / "train")):
         resumed = train(6)
     assert resumed[0] == whole[0]
     assert torch.equal(resumed[1], whole[1]) and torch.equal(resumed[2], whole[2])
 
 
+def test_a_trial_that_trains_twice_resumes_in_its_second_training(tmp_path):
+    def twice(stop=None):
+        with at(str(tmp_path / "train")):
+            return train(3), train(4, stop)
+
+    whole = train(3), train(4)
+    with pytest.raises(Stop):
+        twice(stop=2)
+    assert [Checkpoint(tmp_path / f"train.{i}.pt").load()["epoch"] for i in (0, 1)] == [3, 2]
+    assert [losses for losses, *_ in twice()] == [losses for losses, *_ in whole]
+    clear(str(tmp_path / "train"))
+    assert not list(tmp_path.iterdir())
+
+
 def test_outside_a_stored_trial_resume_is_range_and_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert place() is None
     assert list(resume(3, losses=[])) == [0, 1, 2]
     Checkpoint(None).save({"epoch": 1})
     assert Checkpoint(None).load() is None and not list(tmp_path.iterdir())
 
 
 def test_every_few_epochs_saves_less_often(tmp_path):
-    path = tmp_path / "train.pt"
-    with at(str(path)):
+    path = tmp_path / "train.0.pt"
+    with at(str(tmp_path / "train")):
         seen = [(epoch, path.exists()) for epoch in resume(4, every=2, losses=[])]
     assert seen == [(0, False), (1, False), (2, True), (3, True)]
 
@@ -72,11 +85,10 @@ def test_what_could_not_be_read_again_is_refused_and_the_last_good_state_stays(t
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut off"])
 def test_a_damaged_checkpoint_is_set_aside_and_training_starts_again(tmp_path, capfd, content):
-    path = tmp_path / "train.pt"
-    path.write_bytes(content)
-    with at(str(path)):
+    (tmp_path / "train.0.pt").write_bytes(content)
+    with at(str(tmp_path / "train")):
         assert next(iter(resume(3, losses=[]))) == 0
-    assert (tmp_path / "train.pt.aside-1").read_bytes() == content
+    assert (tmp_path / "train.0.pt.aside-1").read_bytes() == content
     assert capfd.readouterr().err.count("set aside") == 1
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from reprolib.claims import Claim, Each, Interval, Mean, Median, Verdicts, interval
+from reprolib.claims import Claim, Each, Interval, Mean, Median, Verdicts, interval, label, on_each
 from reprolib.scale import Run
 
 
@@ -98,6 +98,25 @@ def test_partly_takes_any_of_the_named_sets():
     assert row(c, a=0, b=0, c=2)["verdict"] == "partly"
     assert row(c, a=2, b=2, c=0)["verdict"] == "partly"
     assert row(c, a=0, b=2, c=2)["verdict"] == "not reproduced"
+
+
+def test_several_data_sets_are_judged_together_and_partly_is_one_of_them():
+    above_0 = Interval(low=0, strict=True)
+    up, down = [1.0, 1.1, 0.9], [-1.0, -1.1, -0.9]
+
+    def verdict(places, **values):
+        fields = on_each(places, {"gain": above_0, "speed": above_0}, [["gain"]])
+        return row(Claim("C1", "effect", "A holds.", "says A", "a", **fields), **values)["verdict"]
+
+    assert label("gain", "a", ["a"]) == "gain" and label("gain", "a", ["a", "b"]) == "gain, a"
+    assert verdict(["a"], gain=up, speed=up) == "reproduced"
+    assert verdict(["a"], gain=up, speed=down) == "partly"
+    assert verdict(["a"], gain=down, speed=up) == "not reproduced"
+    two = {f"{name}, {place}": up for name in ("gain", "speed") for place in "ab"}
+    assert verdict("ab", **two) == "reproduced"
+    assert verdict("ab", **two | {"speed, b": down}) == "partly"  # gain on both
+    assert verdict("ab", **two | {"gain, b": down, "speed, b": down}) == "partly"  # all on a
+    assert verdict("ab", **two | {"gain, b": down, "speed, a": down}) == "not reproduced"
 
 
 def test_fragile_only_where_the_verdict_hangs_on_the_near_threshold():

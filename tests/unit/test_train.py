@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from reprolib.checkpoint import at
 from reprolib.train import accuracy, fit
 
 
@@ -51,6 +52,34 @@ def test_an_epoch_visits_each_sample_once_and_the_next_in_another_order():
     first, second = torch.cat(seen[:3]), torch.cat(seen[3:])
     assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(12))
     assert first.tolist() != second.tolist()
+
+
+def test_training_that_was_killed_goes_on_after_its_last_epoch_with_the_same_bits(blobs, tmp_path):
+    class Mortal(nn.Linear):
+        steps, last = 0, None
+
+        def forward(self, x):
+            type(self).steps += 1
+            if type(self).steps == type(self).last:
+                raise KeyboardInterrupt
+            return super().forward(x)
+
+    def train():
+        torch.manual_seed(0)
+        model = Mortal(3, 3)
+        generator = torch.Generator().manual_seed(1)
+        losses = fit(model, *blobs, epochs=5, batch_size=30, lr=0.1, generator=generator)
+        return losses, model.weight.detach()
+
+    whole = train()
+    Mortal.steps, Mortal.last = 0, 3 * 3 + 2  # in the fourth epoch
+    with at(str(tmp_path / "trial")), pytest.raises(KeyboardInterrupt):
+        train()
+    Mortal.steps, Mortal.last = 0, None
+    with at(str(tmp_path / "trial")):
+        resumed = train()
+    assert Mortal.steps == 2 * 3, "three of five epochs were not trained again"
+    assert resumed[0] == whole[0] and torch.equal(resumed[1], whole[1])
 
 
 def test_incomplete_last_batch_is_dropped(blobs):

@@ -165,6 +165,8 @@ def code_cells(cells: list) -> Iterator[str]:
         if lines > CELL_LINES:
             first = cell.source.splitlines()[0][:40]
             yield f"cell {number} ({first!r}) has {lines} lines, at most {CELL_LINES} are allowed: split it."
+        if cached := re.search(r"^@(?:functools\.)?(?:lru_)?cache\b.*\ndef (\w+)", cell.source, re.M):
+            yield f"{cached[1]} is cached, so it cannot travel to worker processes: move it to reprolib."
         for call in calls([cell]):
             if ast.unparse(call.func) != "figures.show":
                 continue

@@ -21,7 +21,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1]  # the reprolib that runs
 NOT_SCIENCE = tuple(
     f"reprolib.{name}"
-    for name in ("book", "checkpoint", "claims", "cli", "figures", "record", "scale", "store", "sweep")
+    for name in ("book", "checkpoint", "claims", "cli", "figures", "files", "record", "scale", "store", "sweep")
 )
 
 

