@@ -1,6 +1,6 @@
 """AWRS against full token masking and against the authors' library, on the same trigram model and constraint.
 
-Run: python benchmarks/bench_awrs.py   (needs `pip install genlm-control`)
+Run: python benchmarks/bench_awrs.py (the extra `oracles` brings the authors' library)
 Single tokens at contexts that a constrained model meets, with a check as it is and with 50 microseconds of work added,
 as a parser would have; then whole lines by SMC with five particles. All methods must agree: the mean weight of a
 token with the exact legal mass, the mean weight of a population with one another. Times are CPU times, for tokens
