@@ -154,25 +154,18 @@ def seeds(
         wanted = chapters(slugs=[word for word in slugs or () if not word.isdigit()])
         plans = [engine.plan(wanted, {"seed": seed}, force) for seed in numbers]
     cores = jobs or os.cpu_count() or 1
-    failed = [r for todo in plans if todo for r in _watch(engine, todo, min(cores, len(todo))) if r.error]
+    results = [r for todo in plans if todo for r in _watch(engine, todo, min(cores, len(todo)))]
+    failed = [result for result in results if result.error]
     table = Table("Chapter", "Claim", "Book", *(f"Seed {seed}" for seed in numbers), box=None)
     total = changed = 0
     for chapter in wanted:
-        done = [chapter.executed()]
-        done += [chapter.executed(path=engine.target(chapter, chapter.not_default({"seed": s}))) for s in numbers]
-        words = [
-            {row["id"]: row["verdict"] + " (fragile)" * row.get("fragile", False) for row in d.claims} if d else {}
-            for d in done
-        ]
-        for id in words[0]:
-            row = [w.get(id, "failed") for w in words]
-            others = [word.removesuffix(" (fragile)") for word in row]
-            total, changed = total + len(numbers), changed + sum(word != others[0] for word in others[1:])
-            table.add_row(
-                chapter.slug,
-                id,
-                *(Text(w, style="" if o == others[0] else "yellow") for w, o in zip(row, others, strict=True)),
-            )
+        book = _by_claim(chapter.executed())
+        others = [_by_claim(_seeded(engine, chapter, seed)) for seed in numbers]
+        for id, (verdict, shown) in book.items():
+            row = [other.get(id, ("failed", "failed")) for other in others]
+            total, changed = total + len(row), changed + sum(word != verdict for word, _ in row)
+            cells = [Text(text, style="" if word == verdict else "yellow") for word, text in row]
+            table.add_row(chapter.slug, id, shown, *cells)
     out.print(table)
     out.print(f"{changed} of {total} verdicts differ from the book's.")
     for result in failed:
@@ -203,14 +196,7 @@ def runs(
     table = Table("Chapter", "Trial", "Code", "Done", "Seconds", "Last (UTC)", "Host", box=None)
     for row in stored.itertuples():
         done = f"{row.done} of {row.total}"
-        table.add_row(
-            row.slug,
-            row.trial,
-            row.science[:7],
-            done,
-            f"{row.seconds:.0f}",
-            *((row.finished, row.host) if row.done else ("", "")),
-        )
+        table.add_row(row.slug, row.trial, row.science[:7], done, f"{row.seconds:.0f}", row.finished, row.host)
     out.print(table)
 
 
@@ -290,6 +276,19 @@ def _parameters(pairs: list[str]) -> dict[str, Any]:
 
 def _seconds(done: Executed | None) -> str:
     return f"{done.meta['seconds']:.0f} s" if done else ""
+
+
+def _seeded(engine, chapter: Chapter, seed: int) -> Executed | None:
+    """What the small run with this base seed gave, or None where the last one of the code of now failed."""
+    changed = chapter.not_default({"seed": seed})
+    path = engine.target(chapter, changed)
+    return chapter.executed(path=path) if chapter.freshness("small", changed, path).state == "fresh" else None
+
+
+def _by_claim(done: Executed | None) -> dict[str, tuple[str, str]]:
+    """The verdict of every claim, and the same as it is shown."""
+    rows = done.claims if done else []
+    return {row["id"]: (row["verdict"], row["verdict"] + " (fragile)" * row.get("fragile", False)) for row in rows}
 
 
 def _verdicts(done: Executed | None) -> str:

@@ -125,13 +125,14 @@ def runs(folder: Path | None = None) -> pd.DataFrame:
     """Return what is stored, a row for each chapter, trial function and state of its code.
 
     Columns: ``slug``, ``trial``, ``science``, ``done`` and ``total`` (trials), ``seconds`` (sum), ``host`` (all),
-    ``finished`` (the last, UTC).
+    ``finished`` (the last, UTC); the last two are empty where no trial is done.
 
     Args:
         folder: as for `Store`.
     """
     query = """SELECT slug, trial, science, count(metrics) AS done, count(*) AS total, total(seconds) AS seconds,
-        group_concat(DISTINCT host) AS host, max(finished) AS finished FROM trials GROUP BY slug, trial, science"""
+        ifnull(group_concat(DISTINCT host), '') AS host, ifnull(max(finished), '') AS finished
+        FROM trials GROUP BY slug, trial, science"""
     tables = [pd.DataFrame(columns="slug trial science done total seconds host finished".split())]
     for path in sorted(_folder(folder).glob("*.sqlite")):
         with closing(_open(path)) as db:

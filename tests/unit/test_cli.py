@@ -180,3 +180,15 @@ display({"text/plain": "table"}, raw=True, metadata={"reprolib": {"claims": [
     assert ["tiny", "C1", *["reproduced"] * 3] in lines
     assert ["tiny", "C2", "reproduced", "reproduced", "(fragile)", "partly"] in lines
     assert "1 of 4 verdicts differ from the book's." in result.stdout
+
+
+def test_seeds_show_no_verdict_of_an_earlier_run_where_the_run_of_now_failed(book):
+    verdict = """from IPython.display import display
+assert not fails or seed != 1
+display({"text/plain": "table"}, raw=True, metadata={"reprolib": {"claims": [{"id": "C1", "verdict": "partly"}]}})"""
+    book.add("tiny", "fails = False", verdict)
+    assert call("run", "tiny").exit_code == 0 and call("seeds", "tiny", "--seeds", "1").exit_code == 0
+    book.add("tiny", "fails = True", verdict)
+    result = call("seeds", "tiny", "--seeds", "1")
+    assert result.exit_code == 1
+    assert ["tiny", "C1", "partly", "failed"] in [line.split() for line in result.stdout.splitlines()]
