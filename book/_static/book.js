@@ -32,9 +32,29 @@
   }
 
   function makeFilterable(table, form) {
+    const named = ["words", "part", "scale", "verdict", "device"];
     const rows = [...table.tBodies[0].rows];
     const fields = form.elements;
     const text = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
+    function restore() {
+      const wanted = new URLSearchParams(location.search);
+      named.forEach(function (name) {
+        const value = wanted.get(name);
+        if (value === null) return;
+        fields[name].value = value;
+        if (fields[name].selectedIndex === -1) fields[name].selectedIndex = 0;
+      });
+    }
+    // The address follows the filters, so that a view can be shared; from files a browser may refuse.
+    function remember() {
+      const kept = new URLSearchParams();
+      named.forEach(function (name) {
+        if (fields[name].value && (name !== "scale" || fields[name].value !== "small")) kept.set(name, fields[name].value);
+      });
+      try {
+        history.replaceState(null, "", location.pathname + (kept.size ? "?" + kept : "") + location.hash);
+      } catch { /* the filters work all the same */ }
+    }
     function apply() {
       const words = fields.words.value.toLowerCase().split(/\s+/).filter(Boolean);
       const scale = fields.scale.value;
@@ -44,6 +64,7 @@
         const match =
           words.every((word) => text.get(row).includes(word)) &&
           (!fields.part.value || row.dataset.part === fields.part.value) &&
+          (!fields.device.value || row.dataset.device === fields.device.value) &&
           (!fields.verdict.value || verdict === fields.verdict.value) &&
           (scale === "small" || verdict !== "");
         row.hidden = !match;
@@ -51,11 +72,21 @@
       });
       form.querySelector("output").textContent = shown + " of " + rows.length + " claims";
     }
-    form.addEventListener("input", apply);
+    form.addEventListener("input", () => (apply(), remember()));
     form.addEventListener("submit", (event) => event.preventDefault());
-    form.addEventListener("reset", () => setTimeout(apply));
+    form.addEventListener("reset", () => setTimeout(() => (apply(), remember())));
     form.hidden = false;
+    restore();
     apply();
+    const share = document.getElementById("claims-share");
+    if (navigator.clipboard) {
+      share.hidden = false;
+      share.querySelector("button").addEventListener("click", async function (event) {
+        await navigator.clipboard.writeText(location.href);
+        event.target.textContent = "copied";
+        setTimeout(() => (event.target.textContent = "copy it"), 2000);
+      });
+    }
   }
 
   // What scrolls sideways can be reached and scrolled with the keyboard.

@@ -264,6 +264,22 @@ def test_scoreboard_filters_by_part_verdict_scale_and_words(board):
     assert 0 < len(visible_rows(board)) < len(rows) and all(statement in row for row in visible_rows(board))
 
 
+def test_a_filtered_scoreboard_can_be_shared_by_its_address(board, book, serve, open_page):
+    rows = scoreboard.rows(scoreboard.chapters(ROOT))
+    board.locator("select[name=part]").select_option(rows[-1]["part"])
+    board.get_by_label("Scale").select_option("full")
+    board.get_by_label("Full needs").select_option("cpu")
+    wanted = visible_rows(board)
+    assert 0 < len(wanted) < len(rows)
+    other = open_page(board.url.split("/book/")[0])
+    other.goto(board.url)
+    assert visible_rows(other) == wanted
+    other.get_by_role("button", name="Reset").click()
+    other.wait_for_function("location.search === ''")
+    other.goto(board.url.split("?")[0] + "?part=nonsense")
+    assert len(visible_rows(other)) == len(rows), "an unknown value is no filter"
+
+
 def test_scoreboard_sorts_with_the_keyboard_and_says_so(board):
     head = board.locator("#claims-table thead th").first
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import io
 import json
 import re
@@ -10,11 +11,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import jsonschema
 import pytest
 from packaging.requirements import Requirement
 from PIL import Image
+from pybtex.database import parse_string
 
-from reprolib.book import digest, scoreboard, site
+from reprolib.book import digest, feeds, scoreboard, site
 
 ROOT = Path(__file__).parents[2]
 ADDRESS = "https://github.com/someone/where-learning-starts"
@@ -238,6 +241,76 @@ def test_banner_says_what_the_run_found_and_what_full_needs(published, serve, op
         page.get_by_role("link", name="Download the notebook").click()
     assert json.loads(download.value.path().read_text())["metadata"]["chapter"]["slug"] == "virgo"
     assert page.problems == []
+
+
+def test_results_are_offered_as_json_and_csv_with_every_claim_of_both_scales(published, two_chapters):
+    results = json.loads((published / "results.json").read_text())
+    schema = json.loads((published / "_static" / "results.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(results)
+    assert schema["properties"]["version"]["const"] == feeds.RESULTS_VERSION
+    virgo, s4d = results["chapters"]
+    assert results["repository"] == ADDRESS and s4d["full"] is None
+    assert [claim["verdict"] for claim in virgo["full"]["claims"]] == ["reproduced", "reproduced", "not reproduced"]
+    assert (published / virgo["page"]).is_file() and (two_chapters / virgo["small"]["notebook"]).is_file()
+    rows = list(csv.DictReader((published / "results.csv").open()))
+    found = [(row["slug"], row["scale"], row["claim"], row["verdict"], row["value"], row["n"]) for row in rows]
+    assert len(found) == 3 + 3 + 1
+    assert found[1] == ("virgo", "small", "C2", "partly", "2.0", "5")
+    assert all((published / row["page"]).is_file() for row in rows)
+
+
+def test_a_shared_link_shows_the_chapters_figure_and_the_sitemap_lists_every_page(published):
+    site = "https://someone.github.io/where-learning-starts/"
+    page = (published / "book" / "notebooks" / "variance" / "virgo.html").read_text()
+    tags = dict(re.findall(r'<meta property="(og:[a-z:_]+)" content="([^"]*)"', page))
+    assert tags["og:title"] == "The paper on virgo" and tags["og:description"] == "What it found."
+    assert tags["og:url"] == f"{site}book/notebooks/variance/virgo.html" and tags["og:image:alt"] == "An empty card."
+    with Image.open(published / tags["og:image"].removeprefix(site)) as card:
+        assert card.size == feeds.CARD
+    pages = re.findall(r"<loc>(.*?)</loc>", (published / "sitemap.xml").read_text())
+    assert len(pages) > 5 and all((published / place.removeprefix(site)).is_file() for place in pages)
+
+
+def test_without_an_address_nothing_is_written_that_needs_one(two_chapters, tmp_path):
+    feeds.write(tmp_path, scoreboard.chapters(two_chapters), ["book/index.html"], "", "", [])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.csv", "results.json"]
+
+
+def test_a_chapter_can_be_cited_run_and_opened_in_binder(published, serve, open_page):
+    base = serve(published)
+    page = open_page(base)
+    page.goto(f"{base}/book/notebooks/variance/virgo.html")
+    page.get_by_text("Cite it").click()
+    cited = parse_string(page.locator("details pre", has_text="@misc").inner_text(), "bibtex").entries
+    assert set(cited) == {"virgo", "virgo-reproduced"}
+    assert cited["virgo"].fields["eprint"] == "2312.02622"
+    assert cited["virgo-reproduced"].fields["url"].endswith("/book/notebooks/variance/virgo.html")
+    page.get_by_text("Run it from the command line").click()
+    command = page.locator("details pre", has_text="papermill").inner_text()
+    assert "papermill book/notebooks/variance/virgo.ipynb virgo-full.ipynb -p scale full" in command
+    page.locator("details button.copybtn").first.wait_for(state="attached")
+    binder = page.get_by_role("link", name="Open in Binder").get_attribute("href")
+    notebook = "book%2Fnotebooks%2Fvariance%2Fvirgo.ipynb"
+    assert binder == f"https://mybinder.org/v2/gh/someone/where-learning-starts/published?labpath={notebook}"
+
+
+def test_chapters_lead_to_their_neighbors(published, serve, open_page):
+    base = serve(published)
+    page = open_page(base)
+    page.goto(f"{base}/book/notebooks/variance/virgo.html")
+    page.locator(".prev-next-area a.right-next").click()
+    page.wait_for_url("**/sequences/s4d.html")
+    page.locator(".prev-next-area a.left-prev").click()
+    page.wait_for_url("**/variance/virgo.html")
+
+
+def test_both_scales_stand_side_by_side(published, serve, open_page):
+    base = serve(published)
+    page = open_page(base)
+    page.goto(f"{base}/book/notebooks/variance/virgo.html")
+    rows = page.locator("table.scales tbody tr").all_inner_texts()
+    assert len(rows) == 3 and "partly" in rows[1] and "reproduced" in rows[1] and "size: 2 (1.5 to 2.5)" in rows[1]
 
 
 def test_papermills_copy_of_the_parameters_is_not_shown(published):

@@ -143,11 +143,25 @@ def rows(book: Iterable[Chapter]) -> list[dict[str, Any]]:
                     "statement": claim["statement"],
                     "small": small.get(id, {}).get("verdict"),
                     "full": full.get(id, {}).get("verdict"),
+                    "small here": headline(small.get(id)),
+                    "full here": headline(full.get(id)),
                     "fragile": bool(small.get(id, {}).get("fragile") or full.get(id, {}).get("fragile")),
                     "seconds": chapter.small.run.get("seconds"),
+                    "device": (chapter.header.get("full") or {}).get("device", "cpu"),
                 }
             )
     return table
+
+
+def headline(claim: Mapping | None) -> str:
+    """Return the first criterion of a claim as text: what, its value, its interval or range."""
+    if claim is None:
+        return ""
+    name, values = claim["criteria"][0]["name"], [claim[key] for key in ("value", "low", "high")]
+    if None in values:
+        return name
+    value, low, high = (f"{value:.3g}" for value in values)
+    return f"{name}: {value}" + (f" ({low} to {high})" if low != high else "")
 
 
 def tally(verdicts: Iterable[str | None]) -> dict[str, int]:

@@ -56,6 +56,12 @@ def repository(root: Path | str = ".", environ: Mapping[str, str] | None = None)
     return None
 
 
+def address(repository: str) -> str:
+    """Return where the site is published, with a slash at its end: ``BOOK_URL``, or GitHub's page of the repository."""
+    owner, name = repository.removeprefix("https://github.com/").split("/")
+    return (os.environ.get("BOOK_URL") or f"https://{owner.lower()}.github.io/{name}").rstrip("/") + "/"
+
+
 def branch() -> str:
     """Return the branch that holds the stamped notebooks, which launch links point to."""
     return os.environ.get("BOOK_BRANCH") or "published"

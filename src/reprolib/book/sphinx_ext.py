@@ -1,7 +1,8 @@
 """The Sphinx extension of the book: what pages show that no author types.
 
 Banner, gallery, totals and scoreboard come from `reprolib.book.scoreboard`, as do the tables of full runs; their
-HTML is in ``book/_templates``. Figures get their size, alt text and caption. MathJax comes with the site.
+HTML is in ``book/_templates``. Figures get their size, alt text and caption. MathJax comes with the site. What
+machines read is in `reprolib.book.feeds`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import io
 import pkgutil
 import posixpath
 import re
+from html import escape as html_escape
 from pathlib import Path
 from urllib.parse import quote
 
@@ -27,9 +29,10 @@ from sphinx_external_toc.api import Document, FileItem, TocTree
 
 import reprolib
 from reprolib import claims
-from reprolib.book import scoreboard, site
+from reprolib.book import feeds, scoreboard, site
 
 TEMPLATES = "book/_templates"
+BIBLIOGRAPHY = "book/references.bib"
 MATHJAX = ("tex-chtml.js", "a11y", "input", "output", "sre", "ui")  # what TeX pages load, at once or on demand
 THUMBNAIL_WIDTH = 560  # pixels: sharp at the gallery's 280
 
@@ -82,6 +85,7 @@ def html(app: Sphinx, template: str, docname: str, **values) -> nodes.raw:
         "to": lambda target: app.builder.get_relative_uri(docname, target),
         "file": lambda path: "../" * docname.count("/") + path,
         "colab": lambda target: colab(app.config, target),
+        "binder": lambda target: binder(app.config, target),
         "outdated": app.config.reprolib_outdated,
         "parts": scoreboard.PARTS,
         "verdicts": scoreboard.VERDICTS,
@@ -102,6 +106,14 @@ def colab(config: Config, docname: str) -> str | None:
         return None
     owner_and_name = config.reprolib_repository.removeprefix("https://github.com/")
     return f"https://colab.research.google.com/github/{owner_and_name}/blob/{site.branch()}/{docname}.ipynb"
+
+
+def binder(config: Config, docname: str) -> str | None:
+    """Return the address that opens a notebook in Binder, or None where the repository's address is not known."""
+    if not config.reprolib_repository:
+        return None
+    owner_and_name = config.reprolib_repository.removeprefix("https://github.com/")
+    return f"https://mybinder.org/v2/gh/{owner_and_name}/{site.branch()}?labpath={quote(docname, safe='')}.ipynb"
 
 
 class Generated(SphinxDirective):
@@ -125,8 +137,10 @@ class Totals(Generated):
     template = "totals.html"
 
     def html(self) -> nodes.raw:
-        rows = scoreboard.rows(self.env.app.reprolib_book)
-        return super().html(tally=scoreboard.tally(row["small"] for row in rows))
+        book = self.env.app.reprolib_book
+        tally = scoreboard.tally(row["small"] for row in scoreboard.rows(book))
+        seconds = sum(chapter.small.run.get("seconds") or 0 for chapter in book)
+        return super().html(tally=tally, seconds=seconds)
 
 
 class Scoreboard(Generated):
@@ -167,14 +181,17 @@ def adapt_chapter(app: Sphinx, doctree: nodes.document) -> None:
         [heading] = list(doctree.findall(nodes.title))[:1]
         if title:
             heading.children, heading.rawsource = [nodes.Text(title)], title
-        heading.parent.insert(1, html(app, "banner.html", docname, chapter=chapter, executed=executed))
+        cite = feeds.citations(chapter, Path(app.srcdir) / BIBLIOGRAPHY, address(app.config, chapter.small.docname))
+        heading.parent.insert(1, html(app, "banner.html", docname, chapter=chapter, executed=executed, cite=cite))
         if not title:
+            app.env.note_dependency(str(Path(app.srcdir) / BIBLIOGRAPHY))
             if chapter.full:
                 app.env.note_dependency(str(Path(app.srcdir) / chapter.full.path))
             for section in doctree.findall(nodes.section):
                 if section[0].astext() == "At full scale":
                     table = claims.verdict_table(chapter.full.claims) if chapter.full else ""
-                    section.append(html(app, "full.html", docname, chapter=chapter, table=table))
+                    found = scoreboard.rows([chapter])
+                    section.append(html(app, "full.html", docname, chapter=chapter, table=table, found=found))
 
 
 # --- Before pages are read ---------------------------------------------------------------------------------
@@ -189,6 +206,7 @@ def prepare(app: Sphinx, config: Config) -> None:
     if config.reprolib_outdated is None:
         config.reprolib_outdated = site.outdated(root)
     if config.reprolib_repository:
+        config.html_baseurl = config.html_baseurl or site.address(config.reprolib_repository)
         config.html_theme_options |= {
             "repository_url": config.reprolib_repository,
             "repository_branch": site.branch(),
@@ -199,6 +217,7 @@ def prepare(app: Sphinx, config: Config) -> None:
         Path(__file__),
         Path(scoreboard.__file__),
         Path(claims.__file__),
+        Path(feeds.__file__),
     ]
     config.reprolib_code = hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()
     for event in ("env-before-read-docs", "doctree-resolved"):  # live code needs a server and a script from elsewhere
@@ -256,6 +275,42 @@ def write_thumbnails(app: Sphinx) -> None:
             )
 
 
+def chapter_page(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
+    """Lead from chapter to chapter, and describe a chapter to those who share its link."""
+    pages = [chapter.small.docname for chapter in app.reprolib_book]
+    if page not in pages:
+        return
+    here = pages.index(page)
+    chapter = app.reprolib_book[here]
+    for way, there in (("prev", here - 1), ("next", here + 1)):
+        if 0 <= there < len(pages):
+            link = app.builder.get_relative_uri(page, pages[there])
+            context[way] = {"link": link, "title": html_escape(app.reprolib_book[there].title)}
+    about = {"og:title": chapter.title, "og:description": chapter.header["summary"], "og:type": "article"}
+    about["og:site_name"] = "Where Learning Starts"
+    if place := address(app.config, page):
+        about |= {"og:url": place, "og:image:alt": chapter.small.alt}
+        about["og:image"] = f"{app.config.html_baseurl}_images/cards/{chapter.slug}.png"
+        context["metatags"] += '\n<meta name="twitter:card" content="summary_large_image" />'
+    for name, content in about.items():
+        context["metatags"] += f'\n<meta property="{name}" content="{html_escape(content)}" />'
+    context["metatags"] += f'\n<meta name="description" content="{html_escape(chapter.header["summary"])}" />'
+
+
+def address(config: Config, docname: str) -> str:
+    """Return the address of a page, or nothing where the site's own is not known."""
+    return config.html_baseurl and f"{config.html_baseurl}{docname}.html"
+
+
+def write_feeds(app: Sphinx, error: Exception | None) -> None:
+    """Write what machines read."""
+    if error is None and app.builder.format == "html":
+        pages = [f"{docname}.html" for docname in sorted(app.env.found_docs)]
+        config = app.config
+        places = config.reprolib_repository, config.html_baseurl
+        feeds.write(Path(app.outdir), app.reprolib_book, pages, *places, config.reprolib_outdated)
+
+
 def mend_roles(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
     """Take the role of a list from docutils' bibliography, whose entries have another role than list items."""
     if "body" in context:
@@ -293,5 +348,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("builder-inited", write_thumbnails)
     app.connect("doctree-read", adapt_chapter, priority=100)  # before titles and images are collected
     app.connect("html-page-context", mend_roles)
+    app.connect("html-page-context", chapter_page)
     app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", write_feeds)
     return {"version": reprolib.__version__, "parallel_read_safe": True, "parallel_write_safe": True}
