@@ -17,10 +17,10 @@ export HOME := $(shell mkdir -p _build/home && pwd)/_build/home
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help book site test verify colab full seeds bench serve readme lint browser venv clean
+.PHONY: help book site test verify colab full seeds bench pdf screenshots serve readme lint browser venv clean
 
 help:  ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  Variables: PYTHON=$(PYTHON) JOBS=$(JOBS) PORT=$(PORT) CHAPTER=<slug>"
 
 book: $(READY)  ## run the chapters that are stale, then build the site
@@ -52,6 +52,12 @@ seeds: $(READY)  ## run every chapter with other base seeds: which verdicts chan
 
 bench: $(READY)  ## measure reprolib against other implementations
 	$(BIN)/python -m benchmarks
+
+pdf: site browser  ## print the whole book into _build/where-learning-starts.pdf
+	$(BIN)/python -m reprolib.book.browse pdf
+
+screenshots: site browser  ## pictures of three pages at three widths, light and dark
+	$(BIN)/python -m reprolib.book.browse screenshots
 
 serve:  ## show the built book on this machine
 	@test -f _build/html/index.html || $(MAKE) --no-print-directory book

@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -16,6 +17,7 @@ import pytest
 from packaging.requirements import Requirement
 from PIL import Image
 from pybtex.database import parse_string
+from pypdf import PdfReader
 
 from reprolib.book import digest, feeds, scoreboard, site
 
@@ -311,6 +313,37 @@ def test_both_scales_stand_side_by_side(published, serve, open_page):
     page.goto(f"{base}/book/notebooks/variance/virgo.html")
     rows = page.locator("table.scales tbody tr").all_inner_texts()
     assert len(rows) == 3 and "partly" in rows[1] and "reproduced" in rows[1] and "size: 2 (1.5 to 2.5)" in rows[1]
+
+
+def browse(what: str, site: Path, root: Path, out: Path) -> str:
+    """A process of its own: the tests' browser runs already."""
+    command = [sys.executable, "-m", "reprolib.book.browse", what, "--site", site, "--root", root, "--out", out]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_the_whole_book_is_printed_with_a_table_of_contents_that_is_right(published, two_chapters, tmp_path):
+    said = browse("pdf", published, two_chapters, tmp_path / "book.pdf")
+    pages = [" ".join(page.extract_text().split()) for page in PdfReader(tmp_path / "book.pdf").pages]
+    assert said.endswith(f"{len(pages)} pages")
+    for title in ("Scoreboard", "The paper on virgo", "The paper on s4d"):
+        number = int(re.search(rf"{title} (\d+)", pages[0])[1])
+        assert pages[number - 1].startswith(title)
+    assert any("Statement C3." in page for page in pages)
+
+
+def test_screenshots_show_three_pages_at_three_widths_in_both_modes(published, two_chapters, tmp_path):
+    browse("screenshots", published, two_chapters, tmp_path)
+    made = list(tmp_path.glob("*.png"))
+    assert len(made) == 3 * 3 * 2
+    for path in made:
+        with Image.open(path) as picture:
+            assert f"-{picture.width}-" in path.name
+
+
+def test_browsing_without_a_site_is_one_sentence(tmp_path):
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        browse("pdf", tmp_path, tmp_path, tmp_path / "book.pdf")
+    assert failed.value.stderr.splitlines() == [f"error: {tmp_path} holds no site: build it with `make site`."]
 
 
 def test_papermills_copy_of_the_parameters_is_not_shown(published):
