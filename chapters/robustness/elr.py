@@ -148,8 +148,10 @@ r"""
 We write down what must happen before anything runs. C1 tests the paper's theory in its own setting, C2 is the formula on
 which the method's explanation rests. C3 to C6 are about trained networks. There a seed decides the split of the data, the
 wrong labels, the weights and the order of the batches, all losses share it, and we compare them in pairs. An interval is
-the 95% interval over seeds. The thresholds were set before any run. The size of the networks, the learning rate and
-$\lambda$ were chosen after one pilot run, and we had seen an earlier draft of this chapter before we wrote this one.
+the 95% interval over seeds. The thresholds of C2 to C6 were set before any run; the rule of C1 got its form after pilot draws.
+The size of the networks, the learning rate and $\lambda$ were chosen after one pilot run with base seed 0, which is also
+judged here, by test accuracy and memorization for $\lambda=3$, 5 and 7. So C3 to C6 were known to hold there, and with the paper's 3 C4
+would have missed its threshold. We had also seen an earlier draft of this chapter before we wrote this one.
 """
 
 # %%
@@ -167,6 +169,7 @@ CLAIMS = [
             "(d) before T: correlation >= 1/6, distance <= 1": Each(low=0.9),
         },
         partly=[["(a) peak minus start", "(b) in the end all are memorized"]],
+        pilot=True,
     ),
     Claim(
         id="C2",
@@ -175,13 +178,13 @@ CLAIMS = [
         paper="Lemma 2",
         measures="largest deviation from autograd in 100 draws, float64, by kind of target",
         criteria=dict.fromkeys(("random t", "t = 0", "t = p", "t one-hot"), Each(high=1e-10))
-        | {"t = 0 is cross-entropy": Each(high=1e-14)},
+        | {"t = 0 is cross-entropy": Each(high=0)},
     ),
     Claim(
         id="C3",
         kind="effect",
         statement="At the end of training ELR is more accurate on clean test images than cross-entropy.",
-        paper="CIFAR-10, 40% symmetric: 81.88 to 89.15; 60%: 74.14 to 86.12 (Table 1)",
+        paper="CIFAR-10, 40% symmetric: 81.88 to 89.15; 60%: 74.14 to 86.12 (Table 1); stopping rule of the baseline not known",
         measures="test accuracy, ELR minus cross-entropy trained equally long; points",
         criteria={"size": Mean(low=run.settings.points), "excludes 0": Interval(low=0, strict=True)},
         partly=[["excludes 0"]],
@@ -281,7 +284,8 @@ $$
 g_c=\frac{p_c}{1-\langle p,t\rangle}\sum_k(t_k-t_c)\,p_k=-\,p_c\,\frac{t_c-\langle p,t\rangle}{1-\langle p,t\rangle}.
 $$
 
-If the target's largest entry is the true class $c^*$, then $g_{c^*}<0$: both flaws are mended at once. In code:
+If the target's largest entry is the true class $c^*$, then $g_{c^*}<0$, which works against both flaws. Whether it is enough
+depends on $\lambda$, as we shall see. In code:
 """
 
 
@@ -365,7 +369,7 @@ r"""
 The dimension is $p=0.9\,n$, $\sigma=0.3$ and $\Delta=0.4$. We start on the sphere of radius 2, as the theorem does, and
 descend with a large step until everything is memorized. *Accuracy on W* compares the prediction with the **true** label,
 for the training examples W whose label is wrong. $T$ is the first step with $\theta^\top v\ge1/10$; for
-what the theorem says before $T$ we take small steps, so that there is a time before $T$.
+what the theorem says before $T$ we take small steps, so that there is a time before $T$ (a draw that starts beyond it is checked at its start only).
 """
 
 
@@ -710,8 +714,9 @@ figures.show(
 r"""
 Compared with cross-entropy that is trained to the end, the gain is large. **Most of that gain is the damage of training
 on.** A run of cross-entropy that stops in time, judged by labels as noisy as those it trains on, keeps most of it.
-What ELR adds to early stopping is the second difference printed above. The paper's table compares with cross-entropy
-at the end of its schedule. What ELR does give is a training run that need not be watched.
+What ELR adds to early stopping is the second difference printed above. The gap in the paper's table may be another
+quantity than ours: its cross-entropy is too accurate for a network that has memorized everything, and we could not
+establish when its training was stopped. What ELR does give, once $\lambda$ is found, is a training run that need not be watched.
 
 ### C4: memorization
 
@@ -801,11 +806,12 @@ figures.show(
 # %% [markdown]
 r"""
 On clean examples the picture is the paper's: with ELR they keep pulling after cross-entropy has let go of them. On
-mislabeled examples it is subtler than a negative coefficient. Their *mean* stays above zero. The third panel tells why. Cross-entropy pushes every mislabeled example away from the truth, and the harder the more the network
+mislabeled examples it is subtler than a negative coefficient. Their *mean* is not negative. The third panel tells why. Cross-entropy pushes every mislabeled example away from the truth, and the harder the more the network
 believes in it. ELR has two crossings of zero. The lower one lies near one half, about where the two-class calculation puts it: an
-example below it is given up. Above it the push is toward the truth, until belief is nearly complete. There $g$ fades with
-$1-q$ while the pull of the label does not. The upper crossing is stable, a mislabeled example rests there, and at rest its
-coefficient is zero. What protects it is the force that brings it back.
+example below it is given up. The upper one is not in that calculation, which lets the target catch up. A target that lags
+has $t_{c^*}<1$, at most $1-\beta^k$ after $k$ visits, and the push changes its sign at about
+$1-q=(1-t_{c^*})/(\lambda-1)$. As the target fills, this point moves outward, until the clamp takes the regularizer away.
+Between the two the push is toward the truth. That is what protects an example, and a mean over all of them hides it.
 
 ### C5: which labels are wrong?
 
@@ -892,8 +898,8 @@ figures.show(
 # %% [markdown]
 r"""
 $\lambda=1$ memorizes nearly everything, as calculated, and $\lambda=3$, the paper's value for this kind of noise on CIFAR-10,
-still most. And with $\lambda=3$ the advantage of the average turns around: **the present output memorizes far less.** (The
-first question of *Try it* repeats this with more seeds.) The calculation lets us see why. The average is late by a few
+still most. And with $\lambda=3$, in the few seeds tried here, **the present output memorizes far less** than the average. (The
+first question of *Try it* repeats this with more seeds.) The calculation suggests why; we have not tested it. The average is late by a few
 epochs. By then memorization is under way, and a small $\lambda$ asks for a clear lead of the truth to stop it. A target
 without delay holds the lead while it is there. A large $\lambda$ has the opposite trouble: it makes permanent what is
 hardly a lead at all, and needs the delay. So C6 is a statement about $\lambda$ and $\beta$ together. The accuracy on
@@ -909,7 +915,7 @@ verdicts
 # %% [markdown]
 r"""
 The phenomenon is real and simple enough for a linear model. The lemma is exact. ELR does what it was made for: where
-cross-entropy ends with every wrong label learned by heart, ELR leaves most mislabeled examples at their true class and
+cross-entropy ends with nearly every wrong label learned by heart, ELR leaves most mislabeled examples at their true class and
 knows which they are. Two things belong beside these verdicts. The baseline of C3 is trained to the bitter end, and early
 stopping recovers most of the difference. And all this holds for one $\lambda$ that somebody had to find: at the paper's own
 value for CIFAR-10 our network memorizes most wrong labels, and early stopping does better.
