@@ -15,13 +15,16 @@ def model(**settings):
     return EDMDenoiser(4, 3, sigma_data=0.5, hidden_dim=32, **settings)
 
 
-def test_with_a_network_of_zeros_only_the_skip_is_left():
+def test_skip_and_scale_of_a_network_that_is_constant():
     denoiser, x = model(), torch.randn(6, 4)
     for parameter in denoiser.net.parameters():
         torch.nn.init.zeros_(parameter)
     for sigma in (0.01, 0.5, 20.0):
         skip = 0.25 / (0.25 + sigma**2)
         torch.testing.assert_close(denoiser.uncond(x, sigma), skip * x)
+    torch.nn.init.ones_(denoiser.net[-1].bias)  # F is 1: what is added is c_out
+    c_out = 2.0 * 0.5 / math.sqrt(4 + 0.25)
+    torch.testing.assert_close(denoiser.uncond(x, 2.0), 0.25 / 4.25 * x + c_out)
 
 
 def test_the_network_sees_unit_variance_and_a_quarter_of_log_sigma():
