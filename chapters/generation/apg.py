@@ -62,7 +62,7 @@ from sklearn.linear_model import LogisticRegression
 
 from reprolib import figures
 from reprolib.checkpoint import resume
-from reprolib.claims import Claim, Each, Interval, Mean, Verdicts, label
+from reprolib.claims import Claim, Each, Interval, Mean, Verdicts, label, on_each
 from reprolib.data.images import available, load
 from reprolib.diffusion.edm import EDMDenoiser
 from reprolib.diffusion.guidance import APGuidance, project
@@ -126,11 +126,6 @@ PLACES = [place for places in STAGES.values() for place in places]
 SCALED = (8, 15)  # the guidance scales of the verdicts
 
 
-def everywhere(criteria):
-    """The same criteria at every place."""
-    return {label(name, place, PLACES): criterion for place in PLACES for name, criterion in criteria.items()}
-
-
 def named(names, places=PLACES):
     """The names that these criteria have at these places: one set for `partly`."""
     return [label(name, place, PLACES) for place in places for name in names]
@@ -151,7 +146,7 @@ CLAIMS = [
         statement="The parallel part makes the samples too large, the orthogonal part does not, if split for clean images.",
         paper="component ablation (Figure 2); splitting the noise prediction gives almost plain CFG (Figure 12); in pictures",
         measures="excess at w = 8, each seed: of parallel only and of orthogonal in noise space, over that of CFG; of orthogonal only",
-        criteria=everywhere(mechanism | {"orthogonal over CFG": Each(high=1 / 3, strict=True)}),
+        criteria=on_each(PLACES, mechanism | {"orthogonal over CFG": Each(high=1 / 3, strict=True)})["criteria"],
         partly=[named(mechanism, STAGES["A"]), named(["orthogonal over CFG"])],
         pilot=True,
     ),
@@ -165,7 +160,7 @@ CLAIMS += [
         statement="APG keeps the quality at high scales.",
         paper="FID at w = 4, CFG to APG: EDM2-S 10.42 to 6.49, DiT-XL/2 19.14 to 9.34 (Table 1, from a public note)",
         measures="FD of full APG over FD of CFG; class accuracy, APG minus CFG, in points",
-        criteria=everywhere(below | accurate | lower),
+        criteria=on_each(PLACES, below | accurate | lower)["criteria"],
         partly=[named(below | accurate, places) for places in STAGES.values()] + [named(lower | accurate)],
         pilot=True,
     ),
@@ -202,7 +197,9 @@ CLAIMS += [
         statement="Projection, rescaling and momentum each help.",
         paper="FID on EDM2-S, w = 4: full 6.49, without one 6.63, 7.93, 6.85 (Table 2, from a public note)",
         measures="ln FD without one of them minus ln FD of full APG, averaged over w = 8 and 15",
-        criteria=everywhere(ablated | {"largest lower end": Each(low=0, strict=True, note="of three intervals")}),
+        criteria=on_each(PLACES, ablated | {"largest lower end": Each(low=0, strict=True, note="of three intervals")})[
+            "criteria"
+        ],
         partly=[named(["largest lower end"])] + [named(ablated, places) for places in STAGES.values()],
         pilot=True,
     ),
@@ -212,7 +209,7 @@ CLAIMS += [
         statement="APG gives more diverse samples than CFG.",
         paper="recall on EDM2-S, w = 4: CFG 0.48, APG 0.62 (Table 1, from a public note)",
         measures="APG minus CFG; A: share of the rarer of a class's two modes; B: recall by nearest neighbors",
-        criteria=everywhere(diverse),
+        criteria=on_each(PLACES, diverse)["criteria"],
         partly=[named(diverse, places) for places in STAGES.values()],
         pilot=True,
     ),
