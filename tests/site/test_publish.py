@@ -282,6 +282,7 @@ def test_without_an_address_nothing_is_written_that_needs_one(two_chapters, tmp_
 def test_a_chapter_can_be_cited_run_and_opened_in_binder(published, serve, open_page):
     base = serve(published)
     page = open_page(base)
+    page.set_viewport_size({"width": 390, "height": 844})
     page.goto(f"{base}/book/notebooks/variance/virgo.html")
     page.get_by_text("Cite it").click()
     cited = parse_string(page.locator("details pre", has_text="@misc").inner_text(), "bibtex").entries
@@ -292,6 +293,7 @@ def test_a_chapter_can_be_cited_run_and_opened_in_binder(published, serve, open_
     command = page.locator("details pre", has_text="papermill").inner_text()
     assert "papermill book/notebooks/variance/virgo.ipynb virgo-full.ipynb -p scale full" in command
     page.locator("details button.copybtn").first.wait_for(state="attached")
+    page.wait_for_function("[...document.querySelectorAll('.banner pre')].every(box => box.tabIndex === 0)")
     binder = page.get_by_role("link", name="Open in Binder").get_attribute("href")
     notebook = "book%2Fnotebooks%2Fvariance%2Fvirgo.ipynb"
     assert binder == f"https://mybinder.org/v2/gh/someone/where-learning-starts/published?labpath={notebook}"

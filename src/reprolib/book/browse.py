@@ -17,7 +17,10 @@ from tqdm import tqdm
 from reprolib.book import scoreboard
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run")
+ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--no-first-run",
+)  # fmt: skip
 WIDTHS = (390, 820, 1440)  # pixels: a phone, a tablet, a desk
 OPEN = """() => document.querySelectorAll("details").forEach(fold => (fold.open = true))"""
 READY = """() => {

@@ -9,12 +9,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 from PIL import Image
-from pybtex.database import BibliographyData, Entry, parse_file
+from pybtex.database import BibliographyData, Entry
 
 from reprolib.book.scoreboard import Chapter, Executed
 
@@ -72,19 +72,15 @@ def table(book: Iterable[Chapter]) -> str:
     return text.getvalue()
 
 
-def citations(chapter: Chapter, bibliography: Path, address: str = "") -> str:
-    """Return BibTeX for the paper (from `bibliography`, under the chapter's slug) and for its chapter here.
+def citations(chapter: Chapter, papers: Mapping[str, Entry], address: str = "") -> str:
+    """Return BibTeX for the paper (of `papers`, under the chapter's slug) and for its chapter here.
 
     Args:
         chapter: whose paper.
-        bibliography: ``references.bib``.
+        papers: the entries of ``references.bib``.
         address: of the chapter's page, where the site's own is known.
     """
-    found = {}
-    if bibliography.is_file():
-        entries = parse_file(str(bibliography), "bibtex").entries
-        if chapter.slug in entries:
-            found[chapter.slug] = entries[chapter.slug]
+    found = {chapter.slug: papers[chapter.slug]} if chapter.slug in papers else {}
     fields = {
         "title": f"{{{chapter.title}}}: an executable reproduction",
         "author": "{The authors of Where Learning Starts}",
@@ -113,7 +109,9 @@ def sitemap(address: str, pages: Iterable[str]) -> str:
     return f"{head}\n{places}\n</urlset>\n"
 
 
-def write(folder: Path, book: Sequence[Chapter], pages: Iterable[str], repository: str, address: str, outdated) -> None:
+def write(
+    folder: Path, book: Sequence[Chapter], pages: Iterable[str], repository: str, address: str, outdated: Sequence[str]
+) -> None:
     """Write the feeds into the site's folder; cards and sitemap only where the site's address is known."""
     text = json.dumps(results(book, repository, outdated), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "results.json").write_text(text + "\n", encoding="utf-8")

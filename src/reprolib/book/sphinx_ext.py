@@ -21,6 +21,7 @@ import jinja2
 from docutils import nodes
 from myst_nb.core.render import MimeData, MimeRenderPlugin
 from PIL import Image
+from pybtex.database import parse_file
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util.docutils import SphinxDirective
@@ -84,8 +85,7 @@ def html(app: Sphinx, template: str, docname: str, **values) -> nodes.raw:
     env.globals |= {
         "to": lambda target: app.builder.get_relative_uri(docname, target),
         "file": lambda path: "../" * docname.count("/") + path,
-        "colab": lambda target: colab(app.config, target),
-        "binder": lambda target: binder(app.config, target),
+        "launch": lambda target: launch(app.config, target),
         "outdated": app.config.reprolib_outdated,
         "parts": scoreboard.PARTS,
         "verdicts": scoreboard.VERDICTS,
@@ -100,20 +100,15 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def colab(config: Config, docname: str) -> str | None:
-    """Return the address that opens a notebook in Colab, or None where the repository's address is not known."""
+def launch(config: Config, docname: str) -> dict[str, str]:
+    """Return service -> the address that opens a notebook there; none where the repository's is not known."""
     if not config.reprolib_repository:
-        return None
-    owner_and_name = config.reprolib_repository.removeprefix("https://github.com/")
-    return f"https://colab.research.google.com/github/{owner_and_name}/blob/{site.branch()}/{docname}.ipynb"
-
-
-def binder(config: Config, docname: str) -> str | None:
-    """Return the address that opens a notebook in Binder, or None where the repository's address is not known."""
-    if not config.reprolib_repository:
-        return None
-    owner_and_name = config.reprolib_repository.removeprefix("https://github.com/")
-    return f"https://mybinder.org/v2/gh/{owner_and_name}/{site.branch()}?labpath={quote(docname, safe='')}.ipynb"
+        return {}
+    repository, branch = config.reprolib_repository.removeprefix("https://github.com/"), site.branch()
+    return {
+        "Colab": f"https://colab.research.google.com/github/{repository}/blob/{branch}/{docname}.ipynb",
+        "Binder": f"https://mybinder.org/v2/gh/{repository}/{branch}?labpath={quote(docname, safe='')}.ipynb",
+    }
 
 
 class Generated(SphinxDirective):
@@ -181,7 +176,7 @@ def adapt_chapter(app: Sphinx, doctree: nodes.document) -> None:
         [heading] = list(doctree.findall(nodes.title))[:1]
         if title:
             heading.children, heading.rawsource = [nodes.Text(title)], title
-        cite = feeds.citations(chapter, Path(app.srcdir) / BIBLIOGRAPHY, address(app.config, chapter.small.docname))
+        cite = feeds.citations(chapter, app.reprolib_papers, address(app.config, docname)) if not title else ""
         heading.parent.insert(1, html(app, "banner.html", docname, chapter=chapter, executed=executed, cite=cite))
         if not title:
             app.env.note_dependency(str(Path(app.srcdir) / BIBLIOGRAPHY))
@@ -201,6 +196,7 @@ def prepare(app: Sphinx, config: Config) -> None:
     """Read the chapters, set up launch links, and write one page a module of the API."""
     root = Path(app.srcdir)
     app.reprolib_book = scoreboard.chapters(root)
+    app.reprolib_papers = parse_file(root / BIBLIOGRAPHY, "bibtex").entries
     if config.reprolib_repository is None:  # a plain `jupyter-book build .`
         config.reprolib_repository = site.repository(root) or ""
     if config.reprolib_outdated is None:
@@ -306,9 +302,8 @@ def write_feeds(app: Sphinx, error: Exception | None) -> None:
     """Write what machines read."""
     if error is None and app.builder.format == "html":
         pages = [f"{docname}.html" for docname in sorted(app.env.found_docs)]
-        config = app.config
-        places = config.reprolib_repository, config.html_baseurl
-        feeds.write(Path(app.outdir), app.reprolib_book, pages, *places, config.reprolib_outdated)
+        repository, address = app.config.reprolib_repository, app.config.html_baseurl
+        feeds.write(Path(app.outdir), app.reprolib_book, pages, repository, address, app.config.reprolib_outdated)
 
 
 def mend_roles(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
