@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import base64
+import colorsys
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import seaborn as sns
 from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.collections import Collection
+from matplotlib.colors import to_rgba, to_rgba_array
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.text import Text
 from PIL import Image
 
 from reprolib.claims import interval
 
-__all__ = ["interval", "palette", "show", "use"]
+__all__ = ["band", "darken", "errorbars", "interval", "palette", "show", "use"]
 
 DPI = 130  # sharp on a phone, small on disk
 CSS_DPI = 100  # figure inches to CSS pixels: 7.2 in is the page's text width
-PAPER = "#fcfcfa"  # a light card of its own keeps a figure readable on a dark page
+PAPER = "#fcfcfa"
+DARK_PAPER, DARK_INK = "#17181b", "#f0eee9"  # the page's own in dark mode
 GREYS = ("#6b7280", "#a3a8b0", "#434955", "#c4c8ce")
 ACCENT = "#d55e00"
 BETWEEN = (
@@ -28,6 +38,13 @@ BETWEEN = (
     "#cc79a7",
     "#e69f00",
 )  # Okabe and Ito: safe for color-blind readers
+
+COLORED = {  # what holds a color of its own, and under which names
+    Line2D: ("color", "markerfacecolor", "markeredgecolor"),
+    Text: ("color",),
+    Patch: ("facecolor", "edgecolor"),
+    Collection: ("facecolor", "edgecolor"),
+}
 
 
 def use() -> None:
@@ -82,6 +99,33 @@ def palette(*, baseline: Sequence[str], method: str | Sequence[str], ablations: 
     }
 
 
+def band(ax: Axes, x: Sequence[float], curves: Iterable[Sequence[float]], **style: Any) -> None:
+    """Draw the mean of curves over seeds, and its 95% interval as a band.
+
+    Args:
+        ax: where to draw.
+        x: the positions of the points.
+        curves: one a seed, each with a value a point.
+        style: of the mean, for `Axes.plot`.
+    """
+    mean, low, high = np.transpose([interval(values) for values in np.stack([*curves], axis=1)])
+    [line] = ax.plot(x, mean, **style)
+    ax.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+
+
+def errorbars(ax: Axes, x: Sequence[float], groups: Iterable[Sequence[float]], **style: Any) -> None:
+    """Draw the mean of each group of values and its 95% interval.
+
+    Args:
+        ax: where to draw.
+        x: the positions of the groups.
+        groups: the values of each, one a seed.
+        style: for `Axes.errorbar`.
+    """
+    mean, low, high = np.transpose([interval(group) for group in groups])
+    ax.errorbar(x, mean, (mean - low, high - mean), **style)
+
+
 def show(fig: Figure, *, caption: str, alt: str, thumbnail: bool = False) -> None:
     """Display `fig` with its caption, and close it.
 
@@ -96,18 +140,14 @@ def show(fig: Figure, *, caption: str, alt: str, thumbnail: bool = False) -> Non
     """
     if not caption.strip() or not alt.strip():
         raise ValueError("every figure needs a caption and an alt text.")
-    buffer = io.BytesIO()
-    fig.savefig(buffer, format="png", dpi=DPI)
+    light = _png(fig)
+    darken(fig)
+    ours = {"caption": caption, "thumbnail": thumbnail, "dark": _png(fig)}
     plt.close(fig)
-    # 256 colors are enough for lines and bars, and a third of the bytes. Octrees keep a color that few pixels have.
-    picture = Image.open(buffer).convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    buffer = io.BytesIO()
-    picture.save(buffer, format="png", optimize=True)
     width, height = (round(side * CSS_DPI) for side in fig.get_size_inches())
-    image = {"alt": alt, "width": width, "height": height}
     display(
-        {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": f"Figure: {alt}"},
-        metadata={"image/png": image, "reprolib": {"caption": caption, "thumbnail": thumbnail}},
+        {"image/png": light, "text/plain": f"Figure: {alt}"},
+        metadata={"image/png": {"alt": alt, "width": width, "height": height}, "reprolib": ours},
         raw=True,
     )
     display(
@@ -115,3 +155,44 @@ def show(fig: Figure, *, caption: str, alt: str, thumbnail: bool = False) -> Non
         metadata={"reprolib": {"role": "caption"}},
         raw=True,
     )
+
+
+def _png(fig: Figure) -> str:
+    """Return the figure as PNG, in base64."""
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png", dpi=DPI, facecolor="auto")
+    # 256 colors are enough for lines and bars, and a third of the bytes. Octrees keep a color that few pixels have.
+    picture = Image.open(buffer).convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    buffer = io.BytesIO()
+    picture.save(buffer, format="png", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def darken(fig: Figure) -> None:
+    """Recolor a finished figure for a dark page: paper and ink change places, and colors keep their hue.
+
+    What a color map has drawn keeps its colors, and so does text that was put on a picture.
+    """
+    pictured = [ax for ax in fig.axes if ax.images or any(c.get_array() is not None for c in ax.collections)]
+    on_pictures = {text for ax in pictured for text in ax.texts}
+    for artist in {*fig.findobj()} - on_pictures:  # findobj finds some twice
+        for kind, names in COLORED.items():
+            if isinstance(artist, kind) and getattr(artist, "get_array", lambda: None)() is None:
+                # All are read before one is set: a marker's may follow the line's. "none" has no color.
+                before = {name: to_rgba_array(getattr(artist, f"get_{name}")()) for name in names}
+                for name, colors in before.items():
+                    if len(colors):
+                        new = [_dark(color) for color in colors]
+                        getattr(artist, f"set_{name}")(new if kind is Collection else new[0])
+
+
+def _dark(color: Sequence[float]) -> tuple[float, float, float, float]:
+    """Return the color, red to alpha in [0, 1], that stands on dark paper for one that stands on light paper."""
+    *rgb, alpha = color
+    hue, lightness, saturation = colorsys.rgb_to_hls(*rgb)
+    if saturation * min(lightness, 1 - lightness) < 0.1:  # a grey
+        paper, ink = (np.array(to_rgba(end)[:3]) for end in (DARK_PAPER, DARK_INK))
+        rgb = paper + (ink - paper) * (1 - lightness)
+    else:
+        rgb = colorsys.hls_to_rgb(hue, max(lightness, 0.42), saturation)
+    return (*rgb, alpha)

@@ -15,17 +15,20 @@ from reprolib.book import scoreboard
 
 ROOT = Path(__file__).parents[2]
 SERIOUS = {"serious", "critical"}
-PHONE = {"width": 390, "height": 844}
+TABLET, PHONE = (820, 1180), (390, 844)
 MATHS_DONE = "() => !window.MathJax?.startup || MathJax.startup.promise.then(() => true)"
 IMAGES_DONE = """() => Promise.all([...document.images].map(image => {
     image.loading = "eager";
     return image.decode().catch(() => null);
 }))"""
 LOOK = """() => ({
-    broken: [...document.images].filter(i => !i.naturalWidth).map(i => i.src),
+    broken: [...document.images].filter(i => i.checkVisibility() && !i.naturalWidth).map(i => i.src),
     unnamed: [...document.querySelectorAll("article img")].filter(i => !i.alt.trim()).map(i => i.src),
     unsized: [...document.querySelectorAll("article figure img")]
         .filter(i => !i.getAttribute("width") || !i.getAttribute("height")).map(i => i.src),
+    twoModes: [...document.querySelectorAll("article figure")]
+        .filter(f => ["img.when-light", "img.when-dark"].some(mode => f.querySelectorAll(mode).length !== 1))
+        .map(f => f.id),
     figures: document.querySelectorAll("article figure:has(img):has(figcaption)").length,
     maths: document.querySelectorAll("span.math, div.math").length,
     rendered: document.querySelectorAll(":is(span, div).math mjx-container").length,
@@ -33,19 +36,28 @@ LOOK = """() => ({
     searchFields: document.querySelectorAll("input[name=q]").length,
     searchButtons: [...document.querySelectorAll(".search-button__button")].filter(b => b.checkVisibility()).length,
     width: document.documentElement.scrollWidth,
+    shift: window.layoutShift,
+    equations: document.querySelectorAll("div.math .eqno a[href^='#equation-']").length,
+    displayed: document.querySelectorAll("div.math").length,
 })"""
+# What moved without the reader's doing (layout shift score, web.dev/cls), noted from the first paint on.
+NOTE_SHIFTS = """
+    window.layoutShift = 0;
+    new PerformanceObserver(list => list.getEntries().forEach(e => { window.layoutShift += e.value; }))
+        .observe({type: "layout-shift", buffered: true});
+"""
 
 
 @dataclass(frozen=True)
 class Visit:
-    """What one page showed: at 1440 pixels in light, then in dark, then on a phone."""
+    """What one page showed: at 1440 pixels in light, then in dark, then on a tablet and a phone."""
 
     name: str
     problems: list[str]
     seen: dict
     violations: list[str]
     dark_violations: list[str]
-    phone_width: int
+    widths: dict[int, int]  # of the viewport -> of the page
 
 
 def violations(page, **options) -> list[str]:
@@ -72,6 +84,7 @@ def book(tmp_path_factory, build) -> Path:
 def visits(book, serve, open_page) -> list[Visit]:
     base = serve(book)
     page = open_page(base, color_scheme="light", reduced_motion="reduce")
+    page.add_init_script(NOTE_SHIFTS)
     found = []
     for path in sorted(book.rglob("*.html")):
         name = path.relative_to(book).as_posix()
@@ -87,9 +100,11 @@ def visits(book, serve, open_page) -> list[Visit]:
         page.emulate_media(color_scheme="dark")
         page.wait_for_function("document.documentElement.dataset.theme === 'dark'", timeout=5000)
         dark = violations(page, runOnly=["color-contrast", "link-in-text-block"])  # all that dark mode changes
-        page.set_viewport_size(PHONE)
-        width = page.evaluate("document.documentElement.scrollWidth")
-        found.append(Visit(name, list(page.problems), seen, light, dark, width))
+        widths = {1440: seen["width"]}
+        for width, height in (TABLET, PHONE):
+            page.set_viewport_size({"width": width, "height": height})
+            widths[width] = page.evaluate("document.documentElement.scrollWidth")
+        found.append(Visit(name, list(page.problems), seen, light, dark, widths))
     return found
 
 
@@ -122,15 +137,34 @@ def test_every_chapter_has_figures_with_captions_and_sizes(chapters):
         assert visit.seen["unsized"] == [], visit.name
 
 
+def test_every_figure_follows_light_and_dark(chapters, book, serve, open_page):
+    assert {visit.name: visit.seen["twoModes"] for visit in chapters if visit.seen["twoModes"]} == {}
+    base = serve(book)
+    page = open_page(base, color_scheme="dark")
+    page.goto(f"{base}/{chapters[0].name}", wait_until="load")
+    figure = page.locator("#figure-1")
+    assert figure.locator("img.when-dark").is_visible() and figure.locator("img.when-light").is_hidden()
+    assert figure.locator("figcaption").is_visible()
+    assert figure.locator("figcaption").inner_text().startswith("Figure 1. ")
+
+
 def test_every_page_has_one_search_field(visits):
     for visit in visits:
         assert (visit.seen["searchFields"], visit.seen["searchButtons"]) == (1, 1), visit.name
 
 
 def test_no_page_scrolls_sideways(visits):
-    assert {
-        v.name: (v.seen["width"], v.phone_width) for v in visits if v.seen["width"] > 1440 or v.phone_width > 390
-    } == {}
+    wide = {visit.name: visit.widths for visit in visits if any(page > screen for screen, page in visit.widths.items())}
+    assert wide == {}
+
+
+def test_nothing_moves_while_a_page_loads(visits):
+    assert {visit.name: visit.seen["shift"] for visit in visits if visit.seen["shift"] > 0.1} == {}
+
+
+def test_every_displayed_equation_has_a_number_that_can_be_linked(chapters):
+    assert sum(visit.seen["displayed"] for visit in chapters) > 0
+    assert {visit.name for visit in chapters if visit.seen["equations"] != visit.seen["displayed"]} == set()
 
 
 def test_no_serious_accessibility_violation_in_light(visits):
@@ -220,7 +254,7 @@ def test_front_page_shows_every_chapter_and_the_counts_of_the_runs(book, serve, 
         assert int(shown[verdict]) == count
     cards = page.locator(".card-chapter")
     assert cards.locator("h3").all_inner_texts() == [chapter.title for chapter in read]
-    assert cards.locator("img").count() == len(read), "every chapter has a thumbnail"
+    assert cards.locator("img:visible").count() == len(read), "every chapter has a thumbnail"
 
 
 @pytest.fixture()
@@ -313,3 +347,22 @@ def test_book_works_from_files_without_a_server(book, open_page):
     page.wait_for_function(MATHS_DONE)
     assert page.locator("mjx-container").count() > 0
     assert page.problems == []
+
+
+def test_focus_is_visible_wherever_the_keyboard_leads(book, serve, open_page):
+    base = serve(book)
+    for scheme in ("light", "dark"):
+        page = open_page(base, color_scheme=scheme)
+        page.goto(f"{base}/book/scoreboard.html", wait_until="load")
+        plain = []
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            plain += page.evaluate(
+                """() => {
+                    const at = document.activeElement, style = getComputedStyle(at);
+                    const ring = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0;
+                    const seen = ring || style.boxShadow !== "none" || at === document.body;
+                    return seen ? [] : [at.outerHTML.slice(0, 120)];
+                }"""
+            )
+        assert plain == [], scheme

@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ class Executed:
         run: provenance: scale, seconds, peak_mb, cpu, versions, commit, date.
         claims: the rows of the verdict table, as `reprolib.claims.Verdicts.as_dict` gives them.
         thumbnail: the figure that stands for the chapter, as PNG, or None.
+        dark: the same on dark paper, or None.
         alt: what a person who cannot see the thumbnail should know.
     """
 
@@ -48,6 +50,7 @@ class Executed:
     run: Mapping[str, Any]
     claims: list[dict]
     thumbnail: bytes | None
+    dark: bytes | None
     alt: str
 
     @property
@@ -96,15 +99,16 @@ def read(root: Path, path: Path) -> Executed:
         header = {"title": metadata["chapter"]["slug"], "summary": "", **metadata["chapter"]}
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{where} is no executed chapter: {error!r}.") from error
-    claims, thumbnail, alt = [], None, ""
+    claims, thumbnail, dark, alt = [], None, None, ""
     for output in (output for cell in cells for output in cell.get("outputs", ())):
         ours = output.get("metadata", {}).get("reprolib", {})
         claims = ours.get("claims", claims)
         if ours.get("thumbnail"):
             picture = output["data"]["image/png"]
             thumbnail = base64.b64decode(picture if isinstance(picture, str) else "".join(picture))
+            dark = base64.b64decode(ours["dark"]) if "dark" in ours else None
             alt = output["metadata"]["image/png"]["alt"]
-    return Executed(where, header, metadata.get("reprolib", {}), claims, thumbnail, alt)
+    return Executed(where, header, metadata.get("reprolib", {}), claims, thumbnail, dark, alt)
 
 
 def chapters(root: Path | str = ".") -> list[Chapter]:
@@ -124,6 +128,28 @@ def chapters(root: Path | str = ".") -> list[Chapter]:
         return part, chapter.part, order.index(name) if name in order else len(order), name
 
     return sorted(found, key=place)
+
+
+def related(chapter: Chapter, book: Sequence[Chapter], most: int = 3) -> list[tuple[Chapter, str]]:
+    """Return the chapters that a reader of `chapter` may want next, each with the reason.
+
+    Those of its part come first, then those that use the same modules of reprolib; a module that many use counts
+    little, and one that more than half of them use not at all.
+    """
+
+    def modules(one: Chapter) -> set[str]:
+        return {name for name in one.small.run.get("parts", ()) if name.startswith("reprolib.")}
+
+    users = Counter(name for one in book for name in modules(one))
+    found = []
+    for other in book:
+        shared = {name for name in modules(chapter) & modules(other) if users[name] <= len(book) / 2}
+        same_part = other.part == chapter.part
+        if other is not chapter and (shared or same_part):
+            rarest = min(shared, key=lambda name: (users[name], name), default="").removeprefix("reprolib.")
+            weight = sum(1 / users[name] for name in shared)
+            found.append((not same_part, -weight, other.title, other, "same part" if same_part else f"shares {rarest}"))
+    return [(other, why) for *_, other, why in sorted(found, key=lambda row: row[:3])[:most]]
 
 
 def rows(book: Iterable[Chapter]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ machines read is in `reprolib.book.feeds`.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.util
 import io
@@ -48,7 +49,8 @@ class SizedImage(nodes.image):
 def visit_sized_image(self, node: SizedImage) -> None:
     uri = posixpath.join(self.builder.imgpath, quote(self.builder.images[node["uri"]]))
     size = {"width": node["width"], "height": node["height"]}
-    self.body.append(self.emptytag(node, "img", "\n", src=uri, alt=node["alt"], decoding="async", **size))
+    how = {"decoding": "async", "loading": "lazy"}  # what a mode hides is not loaded
+    self.body.append(self.emptytag(node, "img", "\n", src=uri, alt=node["alt"], **how, **size))
 
 
 def depart_sized_image(self, node: SizedImage) -> None:
@@ -56,7 +58,7 @@ def depart_sized_image(self, node: SizedImage) -> None:
 
 
 class FigureRenderer(MimeRenderPlugin):
-    """Render what `reprolib.figures.show` displays as one figure: image, size, alt text, caption."""
+    """Render what `reprolib.figures.show` displays as one figure: image for each mode, size, alt text, caption."""
 
     @staticmethod
     def handle_mime(renderer, data: MimeData, inline: bool) -> list[nodes.Element] | None:
@@ -66,12 +68,16 @@ class FigureRenderer(MimeRenderPlugin):
             return []
         if data.mime_type != "image/png" or "caption" not in ours:
             return None
-        size = data.output_metadata["image/png"]
-        [image] = renderer.render_image(data)
-        picture = SizedImage(uri=image["uri"], alt=size["alt"], width=str(size["width"]), height=str(size["height"]))
+        alt, width, height = (str(data.output_metadata["image/png"][key]) for key in ("alt", "width", "height"))
+
+        def picture(png: str, *classes: str) -> SizedImage:
+            [image] = renderer.render_image(dataclasses.replace(data, content=png))
+            return SizedImage(uri=image["uri"], alt=alt, width=width, height=height, classes=list(classes))
+
+        modes = {"when-light": data.content, "when-dark": ours["dark"]} if "dark" in ours else {"": data.content}
         words = MimeData("text/markdown", ours["caption"], cell_metadata=data.cell_metadata, line=data.line)
         caption = nodes.caption("", "", *renderer.render_markdown_inline(words))
-        return [nodes.figure("", picture, caption)]
+        return [nodes.figure("", *(picture(png, *mode.split()) for mode, png in modes.items()), caption)]
 
 
 # --- Generated pieces --------------------------------------------------------------------------------------
@@ -161,7 +167,7 @@ class Gallery(Generated):
 
 
 def adapt_chapter(app: Sphinx, doctree: nodes.document) -> None:
-    """Put the banner and the record of the full run into a chapter's page."""
+    """Put the banner and the record of the full run into a chapter's page; number its figures and equations."""
     docname = app.env.docname
     for chapter in app.reprolib_book:
         if docname == chapter.small.docname:
@@ -173,11 +179,19 @@ def adapt_chapter(app: Sphinx, doctree: nodes.document) -> None:
         for cell in list(doctree.findall(nodes.container)):
             if "tag_injected-parameters" in cell["classes"]:  # papermill's copy of the cell above it
                 cell.parent.remove(cell)
+        for number, figure in enumerate(doctree.findall(nodes.figure), 1):
+            figure["ids"] = [f"figure-{number}"]
+            label = nodes.reference("", f"Figure {number}.", refuri=f"#figure-{number}", classes=["figure-number"])
+            figure[-1].insert(0, [label, nodes.Text(" ")])
+        for number, equation in enumerate(doctree.findall(nodes.math_block), 1):
+            equation["ids"], equation["number"] = [f"equation-{number}"], number
         [heading] = list(doctree.findall(nodes.title))[:1]
         if title:
             heading.children, heading.rawsource = [nodes.Text(title)], title
         cite = feeds.citations(chapter, app.reprolib_papers, address(app.config, docname)) if not title else ""
-        heading.parent.insert(1, html(app, "banner.html", docname, chapter=chapter, executed=executed, cite=cite))
+        related = scoreboard.related(chapter, app.reprolib_book)
+        values = {"chapter": chapter, "executed": executed, "cite": cite, "related": related}
+        heading.parent.insert(1, html(app, "banner.html", docname, **values))
         if not title:
             app.env.note_dependency(str(Path(app.srcdir) / BIBLIOGRAPHY))
             if chapter.full:
@@ -263,12 +277,12 @@ def write_thumbnails(app: Sphinx) -> None:
     folder = Path(app.outdir) / "_images" / "thumbnails"
     folder.mkdir(parents=True, exist_ok=True)
     for chapter in app.reprolib_book:
-        if chapter.small.thumbnail:
-            picture = Image.open(io.BytesIO(chapter.small.thumbnail)).convert("RGB")
-            picture.thumbnail((THUMBNAIL_WIDTH, THUMBNAIL_WIDTH))
-            picture.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
-                folder / f"{chapter.slug}.png", optimize=True
-            )
+        for png, mode in ((chapter.small.thumbnail, ""), (chapter.small.dark, "-dark")):
+            if png:
+                picture = Image.open(io.BytesIO(png)).convert("RGB")
+                picture.thumbnail((THUMBNAIL_WIDTH, THUMBNAIL_WIDTH))
+                picture = picture.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+                picture.save(folder / f"{chapter.slug}{mode}.png", optimize=True)
 
 
 def chapter_page(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
