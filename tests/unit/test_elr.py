@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
@@ -31,7 +31,6 @@ def test_without_weight_it_has_the_gradient_of_cross_entropy():
     torch.testing.assert_close(ours, plain, rtol=0, atol=0)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**31), st.floats(0, 0.99), st.integers(1, 6))
 def test_a_target_sums_to_one_minus_beta_to_the_number_of_visits(seed, beta, visits):
     loss = ELRLoss(6, 4, beta=beta).double()
@@ -48,7 +47,6 @@ def test_the_average_weighs_the_last_output_with_one_minus_beta():
     torch.testing.assert_close(loss.target, expected)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**31))
 def test_the_order_of_a_batch_does_not_matter(seed):
     logits, labels, index = batch(seed)

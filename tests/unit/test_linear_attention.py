@@ -11,7 +11,7 @@ from reprolib.data.icl import linear_regression_prompts
 from reprolib.init.lsa import largest_scale, lsa_balanced_
 from reprolib.models.linear_attention import LinearSelfAttention, embed
 
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=25)
 
 
 def random_layer(d, seed):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reprolib.init.s4d import KINDS, hippo_legs, legs_normal_spectrum, s4d_, s4d_input
 from reprolib.models.s4d import S4D, DenseLegSKernel, S4DKernel, fft_conv, parameter_groups
 
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=25)
 sizes = st.integers(1, 24).map(lambda half: 2 * half)
 
 

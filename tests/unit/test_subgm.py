@@ -30,7 +30,6 @@ def problem():
     return start(A, y, 6), A, y, V
 
 
-@settings(deadline=None)
 @given(problems)
 def test_rotating_the_factor_rotates_the_subgradient(drawn):
     seed, d, m = drawn
@@ -42,7 +41,6 @@ def test_rotating_the_factor_rotates_the_subgradient(drawn):
     torch.testing.assert_close(D_rotated, D @ R)
 
 
-@settings(deadline=None)
 @given(problems)
 def test_stretching_values_and_factor_together_keeps_Q(drawn):
     """Only signs enter Q: units of the problem do not."""
@@ -52,7 +50,6 @@ def test_stretching_values_and_factor_together_keeps_Q(drawn):
     torch.testing.assert_close(l1_subgradient(10 * U, A, 100 * y)[0], l1_subgradient(U, A, y)[0])
 
 
-@settings(deadline=None)
 @given(problems, st.floats(1.5, 1e6))
 def test_the_size_of_outliers_does_not_move_the_start(drawn, factor):
     seed, d, m = drawn
@@ -60,7 +57,6 @@ def test_the_size_of_outliers_does_not_move_the_start(drawn, factor):
     torch.testing.assert_close(start(A, y, d), start(A, factor * y, d), rtol=0, atol=0)
 
 
-@settings(deadline=None)
 @given(problems, st.floats(1e-12, 1e2))
 def test_start_scales_with_alpha_and_is_nested_in_its_rank(drawn, alpha):
     seed, d, m = drawn
@@ -70,7 +66,6 @@ def test_start_scales_with_alpha_and_is_nested_in_its_rank(drawn, alpha):
     torch.testing.assert_close(start(A, y, 1, alpha=1.0), U[:, :1])
 
 
-@settings(deadline=None)
 @given(problems)
 def test_split_adds_up_and_its_parts_are_orthogonal(drawn):
     seed, d, _ = drawn
@@ -148,7 +143,7 @@ def test_a_perfect_fit_stays_where_it_is():
         assert torch.equal(subgm(U, A, y, eta=eta, steps=2), U)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 2**31), st.floats(0, 0.9), st.floats(0, 1000))
 def test_every_kind_of_noise_meets_the_same_matrices(seed, p, scale):
     _, _, A, y, s = draw(seed, 4, 50, p=p, scale=scale)
@@ -168,7 +163,6 @@ def test_noise_has_the_asked_rate_and_standard_deviation():
     assert not draw(0, 2, 100, noise="none")[4].any()
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**31), st.integers(1, 8))
 def test_low_rank_psd_has_the_asked_eigenvalues(seed, d):
     wanted = torch.linspace(2, 1, max(1, d // 2), dtype=torch.float64)

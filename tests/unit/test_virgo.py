@@ -37,7 +37,7 @@ def path():
     return propagation(edges, 5), torch.arange(20.0, dtype=torch.float64).reshape(5, 4)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(graphs(), st.sampled_from(MODES), st.randoms(use_true_random=False))
 def test_relabelling_the_nodes_changes_nothing(graph, mode, random):
     edges, x = graph
@@ -51,7 +51,7 @@ def test_relabelling_the_nodes_changes_nothing(graph, mode, random):
     assert virgo_variances(propagation(label[edges], n), moved, WIDTHS, mode) == pytest.approx(expected, rel=1e-9)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(graphs(), st.sampled_from(MODES), st.floats(1e-3, 1e3))
 def test_scaling_the_features_changes_nothing(graph, mode, scale):
     edges, x = graph
@@ -60,7 +60,7 @@ def test_scaling_the_features_changes_nothing(graph, mode, scale):
     assert virgo_variances(P, scale * x, WIDTHS, mode) == pytest.approx(expected, rel=1e-9)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(graphs(), st.sampled_from(MODES))
 def test_a_second_copy_of_the_graph_changes_nothing(graph, mode):
     """Graph classification batches graphs into one block-diagonal graph."""
@@ -72,7 +72,7 @@ def test_a_second_copy_of_the_graph_changes_nothing(graph, mode):
     assert both == pytest.approx(expected, rel=1e-9)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(graphs())
 def test_virgo_lies_between_its_parents_and_harmonic_below_arithmetic(graph):
     edges, x = graph
@@ -84,7 +84,7 @@ def test_virgo_lies_between_its_parents_and_harmonic_below_arithmetic(graph):
         assert arithmetic <= max(f, b) * (1 + 1e-9)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(graphs())
 def test_propagation_matrix_is_symmetric_with_spectral_radius_one(graph):
     edges, x = graph
