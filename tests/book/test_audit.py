@@ -23,10 +23,12 @@ device: str = "auto"
 dry_run: bool = False
 
 # %%
+import os
 from dataclasses import dataclass
 
 import torch
 
+from reprolib.data.sources import not_found
 from reprolib.scale import start
 from reprolib.sweep import sweep
 
@@ -41,6 +43,8 @@ run = start("demo", {"small": Settings(1), "full": Settings(4)}, dry={}, scale=s
 
 # %%
 def trial(config, seed):
+    if os.environ.get("DEMO_IS_GONE"):
+        raise not_found("Demo", ["its place"], "bring it back.")
     return {"loss": config["lr"] + torch.rand(()).item()}
 
 
@@ -86,6 +90,14 @@ def test_an_audit_finds_one_cell_that_was_changed_by_five_percent(book):
         record(book).write_bytes(true)
     assert len(found.failures) == 1
     assert all(text in found.failures[0] for text in ("demo: trial", '{"lr": 2}', "seed 1", "loss", "AuditError"))
+
+
+def test_data_that_are_not_on_this_machine_are_a_notice(book, monkeypatch):
+    monkeypatch.setenv("DEMO_IS_GONE", "1")
+    found = audit(chapters(book), minutes=1)
+    assert (found.agreed, found.failures) == (0, [])
+    [notice] = found.notices
+    assert notice.startswith("demo could not be audited on this machine: DataNotFound: Demo was not found in its place")
 
 
 def test_a_record_of_other_code_is_a_notice_and_a_trial_of_no_sweep_a_failure(book):

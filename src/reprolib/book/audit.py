@@ -31,7 +31,7 @@ class Audit:
         agreed: those that were computed again and agreed.
         worst: largest relative difference among them.
         failures: a sentence for each chapter whose record is wrong or whose notebook failed.
-        notices: a sentence for each chapter that was recorded with other code.
+        notices: a sentence for each chapter that could not be audited: other code, or data that are not here.
     """
 
     seed: int
@@ -126,6 +126,8 @@ def _judge(done: run.Result, wanted: pd.DataFrame, result: Audit) -> None:
         result.notices.append(f"{slug}: on this processor {chaotic} trials differ, but no more than from seed to seed.")
     if done.error.startswith("NotRecorded"):
         result.notices.append(f"{slug} has changed since it was recorded: {done.error}")
+    elif done.error.startswith("DataNotFound"):
+        result.notices.append(f"{slug} could not be audited on this machine: {done.error}")
     elif done.error:
         result.failures.append(f"{slug}: {done.error}")
     elif len(agreed) < len(wanted):
