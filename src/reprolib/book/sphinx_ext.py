@@ -161,9 +161,24 @@ class Gallery(Generated):
             if cards:
                 section = nodes.section("", nodes.title("", title), ids=[f"part-{part}"], names=[f"part-{part}"])
                 self.state.document.note_explicit_target(section)
+                if f"book/parts/{part}" in self.env.found_docs:
+                    section += self.html("story.html", part=part)
                 section += self.html("gallery.html", cards=cards)
                 sections.append(section)
         return sections or [nodes.paragraph("", "No chapter has been executed yet.")]
+
+
+class Part(Generated):
+    """A map of the claims of the part that the argument names, and a card a chapter."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_reread()
+        cards = [chapter for chapter in self.env.app.reprolib_book if chapter.part == self.arguments[0]]
+        claims = [(chapter, scoreboard.rows([chapter])) for chapter in cards]
+        most = max((len(rows) for _, rows in claims), default=0)
+        return [self.html("part.html", cards=claims, most=most), self.html("gallery.html", cards=cards)]
 
 
 def adapt_chapter(app: Sphinx, doctree: nodes.document) -> None:
@@ -351,6 +366,7 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("totals", Totals)
     app.add_directive("scoreboard", Scoreboard)
     app.add_directive("gallery", Gallery)
+    app.add_directive("part", Part)
     app.connect("config-inited", prepare, priority=700)
     app.connect("config-inited", extend_toc, priority=950)  # after sphinx-external-toc has read _toc.yml
     app.connect("autodoc-process-docstring", escape_shapes)
