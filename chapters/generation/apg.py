@@ -85,7 +85,7 @@ class Settings:
 
 
 SCALES = {
-    "small": Settings("digits", (16,), (5, 3), 1500, 256, 50, (0.0,)),
+    "small": Settings("digits", (16,), (5, 5), 1000, 256, 40, (0.0,)),
     "full": Settings("MNIST-5k", (16, 64, 256), (20, 10), 4000, 512, 100, (0.0, 0.5, 1.0)),
 }
 dry = dict(seeds=(2, 2), train_steps=2, per_class=10, steps=2, etas=(0.0,))
@@ -580,8 +580,8 @@ def recall(real, x):
 
 
 # %% tags=["hide-input"]
-grid_line, asked = torch.arange(10.0)[:, None], torch.tensor([[-3.1], [-2.9], [4.5], [12.1]])
-assert recall(asked, grid_line) == 0.5  # the ball of an end point reaches three places outward
+grid_line, asked = torch.arange(10.0)[:, None], torch.tensor([[-3.1], [-2.9], [-4.0], [12.1]])
+assert recall(asked, grid_line) == 0.25  # the ball of an end point reaches three places outward
 
 
 # %%
@@ -666,10 +666,9 @@ COLORS = figures.palette(
 def curves(ax, metric, arms, place, scales=(1, 2, 4, 8, 15)):
     """Mean and interval over seeds against the scale."""
     for arm in arms:
-        mean, low, high = np.array([figures.interval(of(metric, arm, w, place)) for w in scales]).T
-        dashed = "--" if arm == "orthogonal in noise" else "-"
-        ax.plot(scales, mean, dashed, color=COLORS[arm], marker="o", markersize=4, label=arm)
-        ax.fill_between(scales, low, high, color=COLORS[arm], alpha=0.2, linewidth=0)
+        by_seed = np.transpose([of(metric, arm, w, place) for w in scales])
+        dashes = "--" if arm == "orthogonal in noise" else "-"
+        figures.band(ax, scales, by_seed, linestyle=dashes, color=COLORS[arm], marker="o", markersize=4, label=arm)
     ax.set(xscale="log", xticks=scales, xticklabels=scales, xlabel="guidance scale $w$")
     ax.minorticks_off()
 
@@ -957,7 +956,7 @@ pd.DataFrame(intervals, ["mean", "low", "high"]).T.round(3)
 
 # %% [markdown]
 r"""
-Was full APG well tuned? The same stage A, with fewer seeds, at $w=8$ for several radii (in units of the median that the rule above takes
+Was full APG well tuned? The same stage A, with the number of seeds of stage B, at $w=8$ for several radii (in units of the median that the rule above takes
 two thirds of) and momenta:
 """
 
@@ -1070,7 +1069,8 @@ section on spaces for the arguments that make it the paper's.
 - **Sampler.** Euler on 40 levels, one call a step. A two-stage solver would advance the momentum twice a step. Coarse steps are
   a part of why samples of stage A are slightly too short: with ten times as many, tried aside on three seeds, they
   were longer by about a hundredth, and the same seed missed the band of C1.
-- **Seeds.** Stage B has three at small scale, for want of time; each trains a network.
+- **Stage B at small scale.** Our plan had three seeds, 1,500 training steps and 50 samples a class. To have five seeds in a minute, we
+  took 1,000 steps and 40 samples after the results of the plan were known. No word of a claim changed.
 - **MNIST at full scale** is reduced to 64 coordinates, because an earlier draft saw samples of a perceptron on all 784 pixels diverge. This was
   decided after that result. So were the settings of the network there.
 - **C1.** Our plan asked, for *partly*, whether the orthogonal part stays below a third of CFG's excess. We list this as a

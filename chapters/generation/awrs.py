@@ -904,10 +904,9 @@ fig, ax = plt.subplots(figsize=(7.2, 3.1))
 for k, method in enumerate(WAYS):
     rows = [toys[(toys["method"] == method) & (toys["M"] == M)] for M in SIZES]
     groups = [r["TV"] / r["TV of LCD"] for r in rows]
-    mean, low, high = np.array([figures.interval(group) for group in groups]).T
-    at = np.arange(4) + 0.08 * (k - 1)
     style = dict(marker="o", markersize=5, color=COLORS[method], label=method, capsize=3)
-    ax.errorbar(at, mean, (mean - low, high - mean), linestyle="--" if method == "rerank" else "-", **style)
+    dashes = "--" if method == "rerank" else "-"
+    figures.errorbars(ax, np.arange(4) + 0.08 * (k - 1), groups, linestyle=dashes, **style)
 ax.axhline(1, color=COLORS["LCD"], linewidth=1.5, label="LCD, exact")
 ax.set(
     xticks=range(4),

@@ -422,19 +422,12 @@ draws[["gain", "memorized", "peak", "T", "distance"]].agg(["mean", "min", "max"]
 
 
 # %% tags=["hide-input"]
-def band(ax, x, curves, color, label=None, style="-"):
-    """Mean curve over seeds, and the 95% interval as a band."""
-    mean, low, high = np.array([figures.interval(values) for values in np.stack(curves).T]).T
-    ax.plot(x, mean, style, color=color, label=label)
-    ax.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
-
-
 fig, axes = plt.subplots(1, 3, figsize=(7.2, 2.6))
 steps = np.array(draws["step"][0])
-band(axes[0], steps, draws["right"], figures.ACCENT)
-band(axes[1], steps, draws["clean"], "#6b7280", "clean")
-band(axes[1], steps, draws["wrong"], figures.ACCENT, "mislabeled")
-band(axes[2], np.arange(101), draws["correlation"], figures.ACCENT)
+figures.band(axes[0], steps, draws["right"], color=figures.ACCENT)
+figures.band(axes[1], steps, draws["clean"], color="#6b7280", label="clean")
+figures.band(axes[1], steps, draws["wrong"], color=figures.ACCENT, label="mislabeled")
+figures.band(axes[2], np.arange(101), draws["correlation"], color=figures.ACCENT)
 axes[2].axhline(1 / 6, color="#434955", linestyle=":")
 for ax in axes[:2]:
     ax.set_xscale("symlog", linthresh=1)
@@ -688,8 +681,8 @@ pd.DataFrame(finals).agg(["mean", "min", "max"]).T.round(1)
 COLORS = figures.palette(baseline=["cross-entropy"], method="ELR", ablations=["ELR, beta = 0"])
 fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.2))
 for name, color in COLORS.items():
-    band(left, seen, arms[name]["test"], color, name)
-    band(right, seen, 100 * np.stack(arms[name]["wrong, memorized"]), color)
+    figures.band(left, seen, arms[name]["test"], color=color, label=name)
+    figures.band(right, seen, 100 * np.stack(arms[name]["wrong, memorized"]), color=color)
 mean, low, high = figures.interval(stopped)
 left.axhline(mean, color="#434955", linestyle="--", linewidth=1.2, label="cross-entropy, stopped early")
 left.axhspan(low, high, color="#434955", alpha=0.12, linewidth=0)
@@ -775,7 +768,7 @@ EDGES = np.array([-12, -6, -4, -2, -1, 0, 1, 2, 3, 4, 6, 8, 12])
 fig, axes = plt.subplots(1, 3, figsize=(7.2, 2.9))
 for name in ("cross-entropy", "ELR"):
     for ax, kind in zip(axes, ("clean", "wrong")):
-        band(ax, seen, arms[name][f"{kind}, coefficient"], COLORS[name], name)
+        figures.band(ax, seen, arms[name][f"{kind}, coefficient"], color=COLORS[name], label=name)
     pushes = arms[name][["seed", "log odds", "push"]].explode(["log odds", "push"]).astype(float)
     pushes["bin"] = np.digitize(pushes["log odds"], EDGES)
     for _, rows in pushes.groupby("bin"):
@@ -828,8 +821,8 @@ verdicts.record("C5", **{"F1": target, "over cross-entropy": target - output})
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(7.2, 2.9))
 for name in ("cross-entropy", "ELR"):
-    band(ax, seen, arms[name]["F1, target"], COLORS[name], f"{name}, target")
-    band(ax, seen, arms[name]["F1, output"], COLORS[name], f"{name}, output", "--")
+    figures.band(ax, seen, arms[name]["F1, target"], color=COLORS[name], label=f"{name}, target")
+    figures.band(ax, seen, arms[name]["F1, output"], color=COLORS[name], label=f"{name}, output", linestyle="--")
 ax.axhline(0.8, color="#434955", linestyle=":", linewidth=1)
 ax.set(xlabel="epoch", ylabel="F1", ylim=(0, 1))
 ax.legend(loc="center right")

@@ -731,17 +731,9 @@ for model, color, name in (
     ("LS", colors["least squares"], "least squares"),
     ("layer", figures.ACCENT, "linear attention"),
 ):
-    values = np.stack([slopes[f"{model}, inputs times {s:g}"] for s in scales_of_C4])
-    middle, low, high = np.transpose([figures.interval(v) for v in values])
-    ax.errorbar(
-        scales_of_C4,
-        middle,
-        [middle - low, high - middle],
-        fmt="o",
-        color=color,
-        markersize=10 if model == "LS" else 7,
-        label=name,
-    )
+    values = [slopes[f"{model}, inputs times {s:g}"] for s in scales_of_C4]
+    size = 10 if model == "LS" else 7
+    figures.errorbars(ax, scales_of_C4, values, fmt="o", color=color, markersize=size, label=name)
 ax.axhline(1, color=colors["least squares"], linewidth=1.2)
 for k, name in enumerate(("task shift", "query times 3")):
     ax.plot(3.5 + 0.35 * k, layer_slopes[name].mean(), "D", color=figures.ACCENT, markersize=7)
@@ -840,8 +832,8 @@ print("squared error over that of answering 0:", {c: float(errors[f"error {c}"])
 c = np.geomspace(0.2, 10, 100)
 fig, ax = plt.subplots(figsize=(7.2, 3.1))
 ax.plot(c, 6 * phi**2 * c**2 - 4 * phi * c + 1, color=figures.ACCENT, label="trained on random covariances")
-middle, low, high = np.transpose([figures.interval(averaged[f"error {s}"]) for s in test_scales])
-ax.errorbar(test_scales, middle, [middle - low, high - middle], fmt="o", color=figures.ACCENT, markersize=5)
+by_scale = [averaged[f"error {s}"] for s in test_scales]
+figures.errorbars(ax, test_scales, by_scale, fmt="o", color=figures.ACCENT, markersize=5)
 ax.plot(c, 6 * c**2 - 4 * c + 1, color=colors["fixed"], label="trained on $\\Lambda=I$, $N\\to\\infty$")
 ax.axhline(1, color=colors["zero"], linewidth=1.2, linestyle="--", label="answer 0")
 ax.set(

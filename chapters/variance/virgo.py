@@ -625,12 +625,6 @@ def band(v):
     return figures.interval(v)[1:]
 
 
-def bars(ax, at, groups, **style):
-    """Mean and 95% interval of each group of values."""
-    mean, low, high = np.array([figures.interval(group) for group in groups]).T
-    ax.errorbar(at, mean, (mean - low, high - mean), **style)
-
-
 long = at_start[at_start["num_layers"] == deep].explode(["forward", "backward"]).reset_index(drop=True)
 long["layer"] = long.groupby(["data", "init", "seed"]).cumcount() + 1
 long[["forward", "backward"]] = np.log10(long[["forward", "backward"]].astype(float))
@@ -834,7 +828,7 @@ for row, where in zip(axes, data):
         depths = sorted(shown["num_layers"].unique())
         at = np.arange(len(depths)) + 0.1 * (INITS.index(init) - 3)
         groups = [shown[shown["num_layers"] == depth]["test"] for depth in depths]
-        bars(row[1], at, groups, fmt="o", markersize=4, color=COLORS[init])
+        figures.errorbars(row[1], at, groups, fmt="o", markersize=4, color=COLORS[init])
     row[0].axhline(0.5, color="#a3a8b0", linewidth=0.8, zorder=0)
     row[0].set(title=f"Loss, {deep} layers, {where}", xlabel="epoch", ylabel="training loss (median)")
     row[1].set(
@@ -912,7 +906,7 @@ for ax, where in zip(axes[0], data):
     ax.axhspan(0.8, 1.25, color="#e4e5e7", zorder=0)
     ax.axhline(1, color="#6b7280", linewidth=0.8)
     ax.plot([1, 2, 3], relative[where].T, "o", color=COLORS["Virgo"], alpha=0.25, markersize=4)
-    bars(ax, [1, 2, 3], relative[where].T, fmt="D", color=COLORS["Virgo"], capsize=3)
+    figures.errorbars(ax, [1, 2, 3], relative[where].T, fmt="D", color=COLORS["Virgo"], capsize=3)
     ax.plot([1, 2, 3], [1, 2, 4], ":", color="#434955")
     ax.annotate("one coin for all layers", (2.1, 2.2), ha="right", fontsize=8.5)
     ax.set(
