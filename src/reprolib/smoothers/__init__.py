@@ -1,0 +1,1 @@
+"""Predictors that are weighted means of training labels, and how much they smooth."""
