@@ -29,13 +29,17 @@ ADDRESS = "https://github.com/someone/where-learning-starts"
 def two_chapters(tmp_path_factory) -> Path:
     """A project with this book's pages and two chapters made up for the tests; the first has a full run."""
     root = tmp_path_factory.mktemp("two") / "project"
-    shutil.copytree(ROOT / "book", root / "book", ignore=shutil.ignore_patterns("notebooks", "full", "api"))
+    shutil.copytree(ROOT / "book", root / "book", ignore=shutil.ignore_patterns("notebooks", "full", "api", "parts"))
     shutil.copy(ROOT / "_config.yml", root)
     write_chapter(root, "virgo", "variance", "small", ["reproduced", "partly", "not reproduced"])
     write_chapter(root, "virgo", "variance", "full", ["reproduced", "reproduced", "not reproduced"])
     write_chapter(root, "s4d", "sequences", "small", ["reproduced"], extras=[])
+    (root / "book" / "parts").mkdir()
+    (root / "book" / "parts" / "variance.md").write_text(
+        "# Variance: a story\n\nIt is told.\n\n```{part} variance\n```\n"
+    )
     entries = [f"book/{page.stem}" for page in sorted(root.glob("book/*.md")) if page.stem != "index"]
-    entries += ["book/notebooks/variance/virgo", "book/notebooks/sequences/s4d"]
+    entries += ["book/parts/variance", "book/notebooks/variance/virgo", "book/notebooks/sequences/s4d"]
     pages = "".join(f"  - file: {entry}\n" for entry in entries)
     (root / "_toc.yml").write_text(f"format: jb-book\nroot: book/index\nparts:\n- caption: All\n  chapters:\n{pages}")
     git = ["git", "-C", str(root), "-c", "user.name=Test", "-c", "user.email=test@example.org"]
@@ -142,6 +146,19 @@ def head(root) -> str:
 def setup_source(notebook: str) -> str:
     cells = json.loads(notebook)["cells"]
     return next("".join(cell["source"]) for cell in cells if "setup" in cell["metadata"].get("tags", ()))
+
+
+def test_a_part_has_a_page_that_maps_every_claim_at_both_scales(published):
+    page = (published / "book" / "parts" / "variance.html").read_text()
+    table = re.search(r'<table class="scales map">.*?</table>', page, re.S)[0]
+    said = re.findall(r"(small|full): ([a-z ]+)\.", table)
+    assert said == [
+        ("small", "reproduced"), ("full", "reproduced"), ("small", "partly"), ("full", "reproduced"),
+        ("small", "not reproduced"), ("full", "not reproduced"),
+    ]  # fmt: skip
+    assert "It is told." in page and "virgo.html" in table
+    front = (published / "book" / "index.html").read_text()
+    assert front.count('class="story"') == 1 and 'href="parts/variance.html"' in front
 
 
 def test_launch_links_open_the_stamped_notebook_on_the_published_branch(published):
