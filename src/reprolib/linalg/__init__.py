@@ -1,1 +1,0 @@
-"""Linear algebra that torch and scipy do not have."""
