@@ -161,9 +161,8 @@ class Gallery(Generated):
             if cards:
                 section = nodes.section("", nodes.title("", title), ids=[f"part-{part}"], names=[f"part-{part}"])
                 self.state.document.note_explicit_target(section)
-                if f"book/parts/{part}" in self.env.found_docs:
-                    section += self.html("story.html", part=part)
-                section += self.html("gallery.html", cards=cards)
+                story = f"book/parts/{part}"
+                section += self.html("gallery.html", cards=cards, story=story if story in self.env.found_docs else "")
                 sections.append(section)
         return sections or [nodes.paragraph("", "No chapter has been executed yet.")]
 
