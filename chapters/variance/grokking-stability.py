@@ -182,7 +182,7 @@ CLAIMS += [
     Claim(
         id="C5", kind="effect",
         statement="StableMax reaches a higher test accuracy than the usual cross-entropy, whether in float32 or in float64.",
-        paper="Figures 1a and 1c: both generalize, StableMax first",
+        paper="Figures 1a and 1c: StableMax and a softmax in float64 both generalize, late; no number found",
         measures="test accuracy at the last step, StableMax minus the better of the two others",
         criteria={"every seed": Each(low=0.3), "interval": Interval(low=0.1, strict=True), "mean": Mean(low=0.1, strict=True)},
         partly=[["mean"]], pilot=True,
@@ -570,6 +570,9 @@ verdicts.record(
 )
 edge["last collapse"], edge["last train"] = edge["collapse"].str[-1], edge["train"].str[-1]
 edge["last logits"] = edge["logits"].str[-1]
+reached = edge.pivot(index=["p", "seed"], columns="loss", values="last logits")
+# The precision must enter the training and not only the measurement.
+assert run.dry_run or (reached["float32"] != reached["float64"]).all()
 edge.groupby(["p", "loss"])[["onset", "before", "after", "last collapse", "last train", "last logits"]].mean().round(3)
 
 
@@ -736,8 +739,8 @@ ax.legend(loc="center right")
 figures.show(
     fig,
     caption=(
-        "Test accuracy, mean and 95% interval over seeds. The orthogonal method generalizes while it fits the data or soon after. AdamW fits "
-        "them sooner and learns nothing else. With weight decay it begins to, later."
+        "Test accuracy, mean and 95% interval over seeds; a thin line is a single seed. The orthogonal method generalizes while it fits the "
+        "data or soon after. AdamW fits them sooner and learns nothing else. With weight decay it begins to, later."
     ),
     alt=(
         "The orange curve of the orthogonal method climbs steeply early on to near one. Both gray curves of AdamW stay at zero. The curve "
@@ -756,7 +759,7 @@ for AdamW to find it.
 
 ### C5: or remove the edge
 
-StableMax leaves the optimizer alone and changes the loss. The gradient may scale the weights as it likes, but never fades. The
+StableMax leaves the optimizer alone and changes the loss. The gradient may scale the weights as it likes, but it does not vanish. The
 problem is $p=41$ with nine tenths of the pairs, at both scales, because with less data StableMax needs more steps than we have.
 AdamW runs at a learning rate of 0.02, for StableMax with $\beta_2=0.999$ as in the paper's Figure 1a.
 """
@@ -802,6 +805,8 @@ r"""
 Two things are worth a look. The last column of the table is the collapse that an ordinary float32 softmax *would* have on StableMax's
 logits. It does StableMax no harm: it has no use for exponentials. And float64 does not help in these steps, though it has no collapse at all.
 More bits only move the edge. StableMax slows the fading down: its gradient decays like a power of the gap and not like an exponential.
+Nor is it a matter of $\beta_2$, in which the arms differ. In a check outside this run, cross-entropy in float64 stayed where it is with
+0.999 on six seeds, and StableMax with 0.99 did better than here on the one seed that we tried.
 
 The word for this claim depends on the width of the network and on the number of steps. In a pilot with 96 units a layer in place of
 128, which would have saved time, three of four base seeds gave *partly*, because single networks stayed below the required 0.3. We
