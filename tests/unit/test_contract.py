@@ -211,3 +211,16 @@ def test_an_executed_notebook_that_is_light_and_clean_passes(book, check):
     assert check(GOOD) == []
     (warning,) = check(GOOD, warnings=True)
     assert "has 61 kB" in warning
+
+
+SOLUTION = '# %% tags=["solution", "hide-cell"]\nprint(5)\n'
+
+
+def test_a_solution_is_a_folded_cell_below_try_it(check):
+    assert check(GOOD + "\n" + SOLUTION) == []
+    [open_] = check(GOOD + "\n" + SOLUTION.replace(', "hide-cell"', ""))
+    assert "is a solution" in open_
+    elsewhere = check(
+        GOOD.replace('# %% [markdown]\nr"""\n## At full scale', SOLUTION + '\n# %% [markdown]\nr"""\n## At full scale')
+    )
+    assert sum("is a solution" in text for text in elsewhere) == 1

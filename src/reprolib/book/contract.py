@@ -188,7 +188,11 @@ def prose(cells: list) -> Iterator[str]:
 
 
 def try_it(cells: list) -> Iterator[str]:
-    """Two or three questions."""
+    """Two or three questions; a solution is a code cell that runs with the chapter and is folded on its page."""
+    for number, cell in enumerate(cells, 1):
+        tags = cell.metadata.get("tags", ())
+        if "solution" in tags and ("hide-cell" not in tags or cell not in section(cells, "Try it")):
+            yield f"cell {number} is a solution: it belongs below Try it and needs the tag hide-cell, too."
     text = "\n".join(cell.source for cell in section(cells, "Try it") if cell.cell_type == "markdown")
     questions = len(re.findall(r"^(?:[-*]|\d+\.) ", text, re.M))
     if questions not in (2, 3):

@@ -193,6 +193,8 @@ def adapt_chapter(app: Sphinx, doctree: nodes.document) -> None:
         for cell in list(doctree.findall(nodes.container)):
             if "tag_injected-parameters" in cell["classes"]:  # papermill's copy of the cell above it
                 cell.parent.remove(cell)
+            if "tag_solution" in cell["classes"]:
+                cell["prompt_show"], cell["prompt_hide"] = "Show the solution", "Hide the solution"
         for number, figure in enumerate(doctree.findall(nodes.figure), 1):
             figure["ids"] = [f"figure-{number}"]
             label = nodes.reference("", f"Figure {number}.", refuri=f"#figure-{number}", classes=["figure-number"])
