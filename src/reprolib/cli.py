@@ -142,8 +142,9 @@ def seeds(
     jobs: Annotated[int | None, typer.Option(min=1, help="Chapters at once. Default: the cores.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Run what is fresh, too.")] = False,
 ) -> None:
-    """Run chapters at small scale with other base seeds and show how the verdicts change. Results: _build/runs."""
+    """Run chapters at small scale with other base seeds and record in book/seeds.json how the verdicts change."""
     from reprolib.book import run as engine
+    from reprolib.book import seeds as report
 
     with mistakes():
         # `--seeds 1 2 3` reads like a list, but an option takes one word: the others arrive as arguments.
@@ -161,6 +162,10 @@ def seeds(
     for chapter in wanted:
         book = _by_claim(chapter.executed())
         others = [_by_claim(_seeded(engine, chapter, seed)) for seed in numbers]
+        words = {id: {s: o[id][0] for s, o in zip(numbers, others, strict=True) if id in o} for id in book}
+        if book:
+            now = report.code(chapter.source, chapter.executed().claims)
+            report.record(chapter.root, chapter.slug, now, words)
         for id, (verdict, shown) in book.items():
             row = [other.get(id, ("failed", "failed")) for other in others]
             total, changed = total + len(row), changed + sum(word != verdict for word, _ in row)

@@ -1,6 +1,7 @@
 """The table of contents lists the chapters, and the bibliography knows what they cite."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,15 @@ def test_the_table_of_contents_lists_every_chapter_once_in_the_order_of_the_part
     assert sorted(listed) == sorted(expected)
     parts = [Path(name).parent.name for name in listed]
     assert parts == [chapter.part for chapter in CHAPTERS]
+
+
+def test_every_part_has_its_story_and_a_part_of_three_chapters_its_comparison():
+    listed = files(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8")))
+    parts = Counter(chapter.part for chapter in CHAPTERS)
+    assert {Path(name).name for name in listed if name.startswith("book/parts/")} == set(parts)
+    assert {Path(name).name for name in listed if name.startswith("book/compared/")} == {
+        part for part, chapters in parts.items() if chapters >= 3
+    }
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.slug)

@@ -29,7 +29,8 @@ ADDRESS = "https://github.com/someone/where-learning-starts"
 def two_chapters(tmp_path_factory) -> Path:
     """A project with this book's pages and two chapters made up for the tests; the first has a full run."""
     root = tmp_path_factory.mktemp("two") / "project"
-    shutil.copytree(ROOT / "book", root / "book", ignore=shutil.ignore_patterns("notebooks", "full", "api", "parts"))
+    left_out = shutil.ignore_patterns("notebooks", "full", "api", "parts", "compared", "seeds.json")
+    shutil.copytree(ROOT / "book", root / "book", ignore=left_out)
     shutil.copy(ROOT / "_config.yml", root)
     write_chapter(root, "virgo", "variance", "small", ["reproduced", "partly", "not reproduced"])
     write_chapter(root, "virgo", "variance", "full", ["reproduced", "reproduced", "not reproduced"])
@@ -38,8 +39,15 @@ def two_chapters(tmp_path_factory) -> Path:
     (root / "book" / "parts" / "variance.md").write_text(
         "# Variance: a story\n\nIt is told.\n\n```{part} variance\n```\n"
     )
+    (root / "book" / "compared").mkdir()
+    (root / "book" / "compared" / "variance.md").write_text("# Compared\n\n```{compared} variance\n```\n")
     entries = [f"book/{page.stem}" for page in sorted(root.glob("book/*.md")) if page.stem != "index"]
-    entries += ["book/parts/variance", "book/notebooks/variance/virgo", "book/notebooks/sequences/s4d"]
+    entries += [
+        "book/parts/variance",
+        "book/compared/variance",
+        "book/notebooks/variance/virgo",
+        "book/notebooks/sequences/s4d",
+    ]
     pages = "".join(f"  - file: {entry}\n" for entry in entries)
     (root / "_toc.yml").write_text(f"format: jb-book\nroot: book/index\nparts:\n- caption: All\n  chapters:\n{pages}")
     git = ["git", "-C", str(root), "-c", "user.name=Test", "-c", "user.email=test@example.org"]
@@ -159,6 +167,21 @@ def test_a_part_has_a_page_that_maps_every_claim_at_both_scales(published):
     assert "It is told." in page and "virgo.html" in table
     front = (published / "book" / "index.html").read_text()
     assert front.count('class="story"') == 1 and 'href="parts/variance.html"' in front
+
+
+def test_a_part_shows_how_clearly_each_claim_holds(published):
+    page = (published / "book" / "parts" / "variance.html").read_text()
+    table = re.search(r'<table class="scales margins">.*?</table>', page, re.S)[0]
+    assert len(re.findall(r"<tr>", table)) == 1 + 3 and table.count('<line class="zero"') == 3
+    for word in ("virgo C1", "small: ", "full: "):
+        assert word in table
+
+
+def test_a_comparison_puts_the_chapters_of_a_part_side_by_side(published):
+    page = (published / "book" / "compared" / "variance.html").read_text()
+    table = re.search(r'<table class="scales compared">.*?</table>', page, re.S)[0]
+    assert "virgo.html" in table and "s4d.html" not in table
+    assert "1 partly" in table and "not run" not in table
 
 
 def test_launch_links_open_the_stamped_notebook_on_the_published_branch(published):

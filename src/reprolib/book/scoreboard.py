@@ -171,6 +171,9 @@ def rows(book: Iterable[Chapter]) -> list[dict[str, Any]]:
                     "full": full.get(id, {}).get("verdict"),
                     "small here": headline(small.get(id)),
                     "full here": headline(full.get(id)),
+                    "small margin": margin(small.get(id)),
+                    "full margin": margin(full.get(id)),
+                    "needed": (small | full)[id]["criteria"][0]["needed"],
                     "fragile": bool(small.get(id, {}).get("fragile") or full.get(id, {}).get("fragile")),
                     "seconds": chapter.small.run.get("seconds"),
                     "device": (chapter.header.get("full") or {}).get("device", "cpu"),
@@ -188,6 +191,38 @@ def headline(claim: Mapping | None) -> str:
         return name
     value, low, high = (f"{value:.3g}" for value in values)
     return f"{name}: {value}" + (f" ({low} to {high})" if low != high else "")
+
+
+def margin(claim: Mapping | None) -> dict[str, Any] | None:
+    """Return how far a claim is on the right side of its thresholds, judged by the criterion that has the least room.
+
+    The unit is the largest number in sight, and 0 is the threshold; a range of two ends counts from the nearer one, in
+    halves of its width. What lies beyond -1 or 1 is shown there. ``room`` is what decides: a
+    mean's or a median's own value, else the worst end. It is negative where the claim is not reproduced. None where
+    there is nothing to compare.
+    """
+    found = [one for criterion in (claim or {}).get("criteria", ()) if (one := _room(criterion))]
+    return min(found, key=lambda one: one["room"], default=None)
+
+
+def _room(criterion: Mapping) -> dict[str, Any] | None:
+    rule = re.search(r"([<>])=? (\S+)|in [\[(](\S+), (\S+)[\])]|= (\S+)", criterion["needed"])
+    numbers = [criterion[key] for key in ("low", "value", "high")]
+    if not rule or None in numbers:
+        return None
+    if rule[1]:
+        end, sign = float(rule[2]), -1 if rule[1] == "<" else 1
+        unit = max(abs(x) for x in (end, *numbers)) or 1
+        low, value, high = (sign * (x - end) / unit for x in numbers)
+    else:
+        ends = [float(end) for end in (rule[3] or rule[5], rule[4] or rule[5])]
+        if ends[0] == ends[1] and criterion["holds"]:  # a single allowed value leaves no room, and was met
+            return {"name": criterion["name"], "room": 1.0, "low": 1.0, "value": 1.0, "high": 1.0}
+        half = (ends[1] - ends[0]) / 2 or max(abs(ends[0]), 1)
+        low, value, high = (min(x - ends[0], ends[1] - x) / half for x in numbers)
+    low, value, high = (min(max(-1.0, x), 1.0) for x in (min(low, high), value, max(low, value, high)))
+    room = value if criterion["statistic"] in ("mean", "median") else low
+    return {"name": criterion["name"], "room": room, "low": low, "value": value, "high": high}
 
 
 def tally(verdicts: Iterable[str | None]) -> dict[str, int]:

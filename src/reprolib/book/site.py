@@ -26,7 +26,7 @@ from reprolib.book.chapter import chapters
 from reprolib.book.scoreboard import FULL, SMALL
 
 API = "book/api"  # pages that the build writes itself, one a module
-STAGED = ("book", "_config.yml", "_toc.yml")
+STAGED = ("book", "_config.yml", "_toc.yml", "chapters", "tests/oracle")  # the last two: pages tell of their code
 DEFAULT = 'os.environ.get("REPROLIB_INSTALL", "")'  # the setup cell as a chapter's author has it
 GITHUB = re.compile(r"(?:https?://|ssh://git@|git@)(?:[^@/]*@)?github\.com[:/]([\w.-]+)/([\w.-]+?)(?:\.git)?/?")
 
@@ -116,7 +116,8 @@ def stage(root: Path, target: Path, address: str | None = None) -> None:
     """
     hash = commit(root) if address else ""
     files = [path for name in STAGED for path in (root / name, *(root / name).rglob("*")) if path.is_file()]
-    wanted = {path.relative_to(root): path for path in files if ".ipynb_checkpoints" not in path.parts}
+    left_out = {".ipynb_checkpoints", "__pycache__"}
+    wanted = {path.relative_to(root): path for path in files if not left_out & set(path.parts)}
     wanted = {name: path for name, path in wanted.items() if not name.is_relative_to(API)}
     for path in [path for path in target.rglob("*") if path.is_file()]:
         name = path.relative_to(target)

@@ -31,11 +31,12 @@ from sphinx_external_toc.api import Document, FileItem, TocTree
 
 import reprolib
 from reprolib import claims
-from reprolib.book import feeds, scoreboard, site
+from reprolib.book import feeds, oracles, scoreboard, seeds, site
 
 TEMPLATES = "book/_templates"
 BIBLIOGRAPHY = "book/references.bib"
 MATHJAX = ("tex-chtml.js", "a11y", "input", "output", "sre", "ui")  # what TeX pages load, at once or on demand
+NOT_OURS = ("set_fit_request", "set_predict_request", "set_score_request")  # scikit-learn gives them to its estimators
 THUMBNAIL_WIDTH = 560  # pixels: sharp at the gallery's 280
 
 
@@ -177,7 +178,51 @@ class Part(Generated):
         cards = [chapter for chapter in self.env.app.reprolib_book if chapter.part == self.arguments[0]]
         claims = [(chapter, scoreboard.rows([chapter])) for chapter in cards]
         most = max((len(rows) for _, rows in claims), default=0)
-        return [self.html("part.html", cards=claims, most=most), self.html("gallery.html", cards=cards)]
+        pieces = [self.html("part.html", cards=claims, most=most), self.html("margins.html", cards=claims)]
+        return [*pieces, self.html("gallery.html", cards=cards)]
+
+
+class Compared(Generated):
+    """The chapters of the part that the argument names, side by side."""
+
+    required_arguments = 1
+
+    def html(self) -> nodes.raw:
+        cards = [chapter for chapter in self.env.app.reprolib_book if chapter.part == self.arguments[0]]
+        tests = oracles.oracles(self.env.srcdir)
+        against = {c.slug: sorted({p for t in tests if t.slug == c.slug for p in t.against}) for c in cards}
+        rows = scoreboard.rows(cards)
+        claims = [(chapter, [row for row in rows if row["slug"] == chapter.slug]) for chapter in cards]
+        return super().html("compared.html", cards=claims, rows=rows, against=against)
+
+
+class Oracles(Generated):
+    """Every test against an independent implementation, by chapter; and the methods that have none."""
+
+    def html(self) -> nodes.raw:
+        root, app = self.env.srcdir, self.env.app
+        tests = oracles.oracles(root)
+        order = [chapter.slug for chapter in app.reprolib_book]
+        by_chapter = {slug: [test for test in tests if test.slug == slug] for slug in order}
+        repository = app.config.reprolib_repository
+        source = f"{repository}/blob/{site.branch()}" if repository else ""
+        found = [(slug, rows) for slug, rows in by_chapter.items() if rows]
+        return super().html("oracles.html", oracles=found, without=oracles.without(root).items(), source=source)
+
+
+class Seeds(Generated):
+    """How often a verdict changes at other base seeds."""
+
+    def html(self) -> nodes.raw:
+        root, book = Path(self.env.srcdir), self.env.app.reprolib_book
+        entries, total, changed = [], 0, 0
+        for chapter, entry in seeds.entries(root, book):
+            entries.append((chapter, entry))
+            total += sum(sum(map(bool, words)) for _, _, words, _ in entry["rows"])
+            changed += sum(changes for *_, changes in entry["rows"])
+        done = {chapter.slug for chapter, _ in entries}
+        missing = [chapter for chapter in book if chapter.slug not in done]
+        return super().html("seeds.html", entries=entries, total=total, changed=changed, missing=missing)
 
 
 def adapt_chapter(app: Sphinx, doctree: nodes.document) -> None:
@@ -244,6 +289,8 @@ def prepare(app: Sphinx, config: Config) -> None:
         Path(scoreboard.__file__),
         Path(claims.__file__),
         Path(feeds.__file__),
+        Path(oracles.__file__),
+        Path(seeds.__file__),
     ]
     config.reprolib_code = hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()
     for event in ("env-before-read-docs", "doctree-resolved"):  # live code needs a server and a script from elsewhere
@@ -254,7 +301,8 @@ def prepare(app: Sphinx, config: Config) -> None:
 
 def write_api(app: Sphinx, folder: Path) -> None:
     """Write a page for each module of reprolib; what did not change keeps its time."""
-    texts = {name: f"# {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```\n" for name in modules()}
+    text = "# {0}\n\n```{{eval-rst}}\n.. automodule:: {0}\n   :members:\n   :exclude-members: {1}\n```\n"
+    texts = {name: text.format(name, ", ".join(NOT_OURS)) for name in modules()}
     folder.mkdir(parents=True, exist_ok=True)
     for page in folder.glob("*.md"):
         if page.stem not in texts:  # `stem` cuts the last suffix only: reprolib.init.virgo stays whole
@@ -368,6 +416,9 @@ def setup(app: Sphinx) -> dict:
     app.add_directive("scoreboard", Scoreboard)
     app.add_directive("gallery", Gallery)
     app.add_directive("part", Part)
+    app.add_directive("compared", Compared)
+    app.add_directive("oracles", Oracles)
+    app.add_directive("seeds", Seeds)
     app.connect("config-inited", prepare, priority=700)
     app.connect("config-inited", extend_toc, priority=950)  # after sphinx-external-toc has read _toc.yml
     app.connect("autodoc-process-docstring", escape_shapes)
