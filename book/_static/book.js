@@ -1,4 +1,5 @@
-// The scoreboard sorts, filters and searches; without this script it is a plain table. No dependencies, no requests.
+// The scoreboard sorts, filters and searches; without this script it is a plain table. Links to papers show their
+// reference; without it the browser's own title does. No dependencies, no requests.
 (function () {
   "use strict";
 
@@ -97,7 +98,38 @@
     });
   }
 
+  // A link to a paper shows its reference while the pointer or the focus is on it; Escape takes it away.
+  function showReferences() {
+    const box = document.createElement("div");
+    box.id = "reference";
+    box.role = "tooltip";
+    box.hidden = true;
+    document.body.append(box);
+    const hide = () => (box.hidden = true);
+    document.querySelectorAll("article a.paper[title]").forEach(function (link) {
+      const text = link.title;
+      link.removeAttribute("title"); // else the browser's own would stand beside ours
+      link.setAttribute("aria-description", text);
+      function show() {
+        box.textContent = text;
+        box.hidden = false;
+        const place = link.getClientRects()[0];
+        const room = document.documentElement.clientWidth - box.offsetWidth - 8;
+        const below = place.bottom + box.offsetHeight < innerHeight;
+        box.style.left = Math.max(8, Math.min(place.left, room)) + "px";
+        box.style.top = (below ? place.bottom + 2 : place.top - box.offsetHeight - 2) + "px";
+      }
+      ["mouseenter", "focus"].forEach((name) => link.addEventListener(name, show));
+      link.addEventListener("blur", hide);
+      link.addEventListener("mouseleave", (event) => event.relatedTarget === box || hide());
+    });
+    box.addEventListener("mouseleave", hide);
+    window.addEventListener("scroll", hide, { passive: true });
+    document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
+  }
+
   document.addEventListener("DOMContentLoaded", function () {
+    showReferences();
     const table = document.getElementById("claims-table");
     if (table) {
       makeSortable(table);

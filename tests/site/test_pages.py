@@ -358,6 +358,24 @@ def test_book_works_from_files_without_a_server(book, open_page):
     assert page.problems == []
 
 
+def test_a_link_to_a_paper_shows_its_reference_to_pointer_and_keyboard(chapters, book, serve, open_page):
+    page = open_page(serve(book))
+    page.goto(f"/{chapters[0].name}")
+    link, shown = page.locator("article a.paper").first, page.locator("#reference")
+    assert shown.is_hidden()
+    link.focus()
+    assert shown.is_visible() and re.search(r"\(\d{4}\)\. \w", shown.inner_text())
+    assert link.get_attribute("aria-description") == shown.inner_text()
+    box = shown.bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 1440
+    page.keyboard.press("Escape")
+    assert shown.is_hidden()
+    link.hover()
+    assert shown.is_visible()
+    page.mouse.move(5, 5)
+    assert shown.is_hidden()
+
+
 def test_focus_is_visible_wherever_the_keyboard_leads(book, serve, open_page):
     base = serve(book)
     for scheme in ("light", "dark"):

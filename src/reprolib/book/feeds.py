@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -90,6 +91,17 @@ def citations(chapter: Chapter, papers: Mapping[str, Entry], address: str = "") 
     }
     found[f"{chapter.slug}-reproduced"] = Entry("misc", [(name, value) for name, value in fields.items() if value])
     return BibliographyData(found).to_string("bibtex").strip()
+
+
+def reference(paper: Entry) -> str:
+    """Return a paper in one line: who, when, what, where."""
+    names = [" ".join(person.last_names) for person in paper.persons.get("author", ())]
+    who = " and ".join(names) if len(names) < 3 else f"{names[0]} and others"
+    fields = {key: re.sub(r"[{}]|\\\\", "", value).replace("--", "–") for key, value in paper.fields.items()}
+    where = (
+        fields.get("booktitle") or fields.get("journal") or fields.get("howpublished") or fields.get("publisher", "")
+    )
+    return ". ".join(filter(None, [f"{who} ({fields.get('year', '')})", fields.get("title"), where])) + "."
 
 
 def card(picture: bytes) -> Image.Image:

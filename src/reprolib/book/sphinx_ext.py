@@ -264,6 +264,18 @@ def adapt_chapter(app: Sphinx, doctree: nodes.document) -> None:
                     section.append(html(app, "full.html", docname, chapter=chapter, table=table, found=found))
 
 
+def preview_papers(app: Sphinx, doctree: nodes.document) -> None:
+    """Give links to papers of the bibliography the reference as a title; a script shows it beside the link."""
+    for link in doctree.findall(nodes.reference):
+        uri = link.get("refuri", "").lower()
+        paper = next(
+            (paper for id, paper in app.reprolib_ids.items() if re.search(rf"[/:]{re.escape(id)}(v\d+)?$", uri)), None
+        )
+        if paper:
+            link["reftitle"] = feeds.reference(paper)
+            link["classes"].append("paper")
+
+
 # --- Before pages are read ---------------------------------------------------------------------------------
 
 
@@ -272,6 +284,10 @@ def prepare(app: Sphinx, config: Config) -> None:
     root = Path(app.srcdir)
     app.reprolib_book = scoreboard.chapters(root)
     app.reprolib_papers = parse_file(root / BIBLIOGRAPHY, "bibtex").entries
+    papers = app.reprolib_papers.values()
+    app.reprolib_ids = {
+        paper.fields[key].lower(): paper for paper in papers for key in ("eprint", "doi") if key in paper.fields
+    }
     if config.reprolib_repository is None:  # a plain `jupyter-book build .`
         config.reprolib_repository = site.repository(root) or ""
     if config.reprolib_outdated is None:
@@ -424,6 +440,7 @@ def setup(app: Sphinx) -> dict:
     app.connect("autodoc-process-docstring", escape_shapes)
     app.connect("builder-inited", write_thumbnails)
     app.connect("doctree-read", adapt_chapter, priority=100)  # before titles and images are collected
+    app.connect("doctree-read", preview_papers)
     app.connect("html-page-context", mend_roles)
     app.connect("html-page-context", chapter_page)
     app.connect("build-finished", copy_mathjax)
