@@ -23,8 +23,9 @@ from reprolib.store import Row, Task, config_json, say
 
 # (relative, absolute) tolerances. The same processor and torch give the same bits, but for sums that follow the
 # alignment of memory. Elsewhere the last bits differ. Most numbers keep to 2 % then, but training can amplify them
-# until a trial is like one with another seed, so there the spread of the other seeds is allowed as well.
-SAME_HOST, OTHER_HOST = (1e-6, 1e-12), (2e-2, 1e-6)
+# until a trial is like one with another seed, so there the range of the other seeds is allowed as well, three times:
+# two draws of one law differ by more than the range of three or four others too often for a false alarm.
+SAME_HOST, OTHER_HOST, RANGES = (1e-6, 1e-12), (2e-2, 1e-6), 3
 
 
 class AuditError(AssertionError):
@@ -69,8 +70,8 @@ class Record:
     def check(self, i: int, row: Row) -> None:
         """Compare task `i`, computed again, with the record.
 
-        On the host that recorded it, number by number; elsewhere a curve counts by its mean, and the range of the other
-        seeds of its configuration is allowed besides the tolerance.
+        On the host that recorded it, number by number; elsewhere a curve counts by its mean, and three times the range
+        of the other seeds of its configuration is allowed besides the tolerance.
 
         Raises:
             AuditError: a metric is beyond the tolerance.
@@ -82,7 +83,7 @@ class Record:
         for metric in sorted(old.metrics.keys() | row.metrics.keys()):
             values = [np.asarray(r.metrics.get(metric, np.nan), dtype=float) for r in (old, row, *seeds)]
             a, b, *others = values if same else map(np.mean, values)
-            spread = 0.0 if same else np.ptp([x for x in others if np.isfinite(x)] or [0.0])
+            spread = 0.0 if same else RANGES * np.ptp([x for x in others if np.isfinite(x)] or [0.0])
             if a.shape != b.shape or not np.allclose(b, a, relative, absolute + spread, equal_nan=True):
                 raise AuditError(
                     f"{self.name} with {config}, seed {seed}: {metric} was recorded as {_short(a)} ({old.host}) and is "
@@ -105,7 +106,9 @@ class Record:
             if path.exists():
                 table = pd.concat([pd.read_parquet(path), table])
             with atomic(path) as fresh:
-                table.drop_duplicates(["trial", "config", "seed"], keep="last").to_parquet(fresh, index=False)
+                table.drop_duplicates(["trial", "config", "seed"], keep="last").to_parquet(
+                    fresh, index=False, compression="zstd"
+                )
         except OSError as error:
             say(f"The trials of {self.name} could not be recorded ({error}): the table lacks them.")
 
