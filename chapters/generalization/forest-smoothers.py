@@ -1080,8 +1080,50 @@ scikit-learn takes them for zero and stops splitting.
 
 ## Try it
 
+Each question has a folded solution that runs with the chapter.
+
 1. By the identity with overlaps, with how many trees does the ratio of C1 just fall below 0.3? Take the share of agreement
-   that C1 prints, solve for $B$, and check with `trees` a little below and a little above.
-2. Set `leaves = 50`. Which criteria fail now and which do not, how much of C3 is left, and why does E1 not care?
-3. Set `trees = 100`. What do the errors gain over the default, and what does $e_\infty$ in the table of C5 say about it?
+   that C1 prints, solve for $B$, and check with the forests of this run, whose $p$ is known for the first 1, 2, 3, and more trees.
 """
+
+# %% tags=["solution", "hide-cell"]
+for which in problems:
+    grown = usual(which, features=0.6)
+    agree = (grown["p pair test"] / grown["p tree test"]).mean()  # a: the ratio is 1/B + (1 - 1/B) a
+    print(f"{which}: a = {agree:.3f}, so 0.3 is reached at B = (1 - a) / (0.3 - a) = {(1 - agree) / (0.3 - agree):.1f}")
+    by_size = (curves(grown, "p test") / grown[["p tree test"]].to_numpy()).mean(axis=0)
+    print("  first forest below 0.3 has so many trees:", *np.flatnonzero(by_size < 0.3)[:1] + 1)
+
+# %% [markdown]
+r"""
+2. Set `leaves = 50`. Which criteria of C1 and C4 fail now and which do not, how much of C3 is left, and why does E1 not care? One draw
+   of the data tells.
+"""
+
+# %% tags=["solution", "hide-cell"]
+capped = {**base, "problem": problems[0], "features": 0.6, "trees": 50, "leaves": 50}
+found = forest_trial(capped, run.seeds(1)[0])
+print(f"C1: p in training is {found['p train'][-1] / settings.n:.2f} of n")
+print(f"    ratio at new inputs {found['p test'][-1] / found['p tree test']:.2f}")
+print(f"C4: predictions in sample differ by up to {found['moved train']:.2f}")
+print(f"    relative fall of the test error {1 - found['MSE test'][-1] / found['MSE tree test']:.2f}")
+far = offset_trial({**capped, "features": 0.2}, run.seeds(1)[0])["p"]
+print("C3: p over n by offset", np.round(np.array(far) / settings.n, 3), f"0.2 over 0.05: {far[3] / far[1]:.2f}")
+print(f"E1: S y against predict {found['off']:.0e}, p by overlaps {found['identity']:.0e}")
+# A leaf holds several points now, so a tree averages by itself, in training as well. E1 holds for any means of labels.
+
+# %% [markdown]
+r"""
+3. Set `trees = 100`. What do the errors of C5 gain over 50 trees, and what does $e_\infty$ say about it? Take the law $e_\infty+V/B$, and
+   grow a few forests to check.
+"""
+
+# %% tags=["solution", "hide-cell"]
+for share in settings.features:
+    rows_of = pick(refits, problem=problems[0], features=share)
+    limit, V = rows_of["limit"].mean(), rows_of["V"].mean()
+    print(f"features {share}: {limit + V / 50:.3f} with 50 trees, {limit + V / 100:.3f} with 100, limit {limit:.3f}")
+bigger = {**refit, "problem": problems[0], "features": 0.6, "trees": 100, "refits": 3}
+*_, at_50, at_100 = refit_trial(bigger, run.seeds(1)[0])["mean error"]
+print(f"features 0.6, one draw of the data: {at_50:.3f} with 50 trees, {at_100:.3f} with 100")
+# Twice the trees halve what is above the limit, and that was little already.

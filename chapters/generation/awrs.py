@@ -1148,9 +1148,52 @@ The paper's own experiments need a large language model on a GPU for hours, and 
 
 ## Try it
 
-1. Set `particles = 1`. AWRS-SMC is then LCD with a weight that nobody uses. Compare the two rows of each constraint in
-   the last table of C2, and then try 50: how near does *log p* come to that of whole lines?
-2. Set `words = 2`. Which method's checks and tokens fall most, and why does whole lines profit so much?
-3. Change `seed`. C1 does not move at all, C5 hardly. Which numbers of C2 move most, and does the largest number of
-   checks have anything to do with it?
+Each question has a folded solution that runs with the chapter.
+
+1. Set `particles = 1`. AWRS-SMC is then LCD with a weight that nobody uses. Then try 20: how near does *log p* come to that of whole
+   lines, and what does it cost? Take the trap of the forty characters.
 """
+
+# %% tags=["solution", "hide-cell"]
+trap = {**writing, "constraint": "40 characters", "method": "AWRS-SMC"}
+for M_of, how_many in ((1, 60), (5, 60), (20, 24)):  # particles, lines
+    batch = generate({**trap, "particles": M_of, "lines": how_many}, seeds[0])
+    spread = np.std(batch["log p"]) / len(batch["log p"]) ** 0.5
+    print(
+        f"{M_of} particles: log p {np.mean(batch['log p']):.1f} +- {spread:.1f}, checks a line {batch['checks a line']:.0f}"
+    )
+for method_of in ("LCD", "whole lines"):
+    known_of = summary.loc[("40 characters", method_of)]
+    print(
+        f"{method_of} in C2: log p {known_of['log p']:.1f} +- {known_of['standard error']:.1f}, checks a line {known_of['checks a line']:.0f}"
+    )
+# One particle draws as LCD does. Compare with the standard errors: few lines were written.
+
+# %% [markdown]
+r"""
+2. Set `words = 2`. Which methods' checks and tokens fall with the shorter line, and does whole lines profit, too?
+"""
+
+# %% tags=["solution", "hide-cell"]
+for method_of in SMC:
+    brief = generate({**writing, "constraint": "2 words", "words": 2, "method": method_of, "lines": 20}, seeds[0])
+    usual = summary.loc[(CONSTRAINTS[1], method_of)]
+    pairs_of = (f"{what} {brief[what]:.0f} (in C2 {usual[what]:.0f})" for what in ("checks a line", "tokens drawn"))
+    print(f"{method_of:12}", ", ".join(pairs_of))
+# Whole lines asks once a line, so its checks are the lines that it wrote. It profits only if the model likes to write such lines.
+
+# %% [markdown]
+r"""
+3. Change `seed`. C1 does not move at all, C5 hardly. Which numbers of C2 move most, and does the largest number of
+   checks have anything to do with it? The seeds of this run tell.
+"""
+
+# %% tags=["solution", "hide-cell"]
+spoken = {"median": np.median, "mean": np.mean, "largest": np.max}
+grouping = dict(by=ours["constraint"], sort=False)
+by_seed = pd.DataFrame({what: ours["checks"].map(f) for what, f in spoken.items()}).groupby(**grouping)
+moves = (by_seed.std() / by_seed.mean()).add_prefix("deviation of ")
+top = ours["checks"].map(lambda c: np.sort(c)[-max(1, len(c) // 100) :].sum() / np.sum(c))
+moves["share of the dearest 1% of tokens"] = top.groupby(**grouping).mean()
+print("standard deviation over seeds, relative to the mean, and a share of all checks:")
+moves.round(2)

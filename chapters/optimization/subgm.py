@@ -1035,8 +1035,47 @@ measurements, and moves the search for the failures and the tiniest start to mat
 
 ## Try it
 
-1. Set `rho` to 0.98, and then to 0.995. C1 fails both times. With 0.98, does the signal freeze before it has grown? The printed budget helps. With 0.995 the steps are still long after 1500 iterations; go on to
-   2500 in the figure: which ranks then stop falling, and why?
-2. Set `smallest` to 0.25, and then to 0.1. The weakest direction grows that much more slowly. Which claims change, and which change to the schedule would you try?
-3. Set `rank` to 6. Does the large start still find a better fit than the truth? Count how many numbers it can adjust, and how many values it has to fit.
+Each question has a folded solution that runs with the chapter.
+
+1. With `rho = 0.98`, does the signal freeze before it has grown? The printed budget helps. With 0.995 the steps are still long after 1500
+   iterations. Which of the ranks 3 and 20 then stops falling, and why?
 """
+
+# %% tags=["solution", "hide-cell"]
+for decay, allowed, last in ((0.98, 20, 600), (0.995, 3, 2500), (0.995, 20, 2500)):
+    parts = follow(PAPER | SCHEDULE | dict(rho=decay, rank=allowed, steps=last), run.seeds(1)[0])
+    print(f"rho {decay}, rank {allowed}: budget {2 * SCHEDULE['eta'] / (1 - decay):.0f}")
+    for t in (0, last * 3 // 5, last):
+        signal, unused = parts["signal"][t // EVERY], parts["G"][t // EVERY] ** 2
+        print(f"  iteration {t}: signal's error {signal:.0e}, squared part in unused columns {unused:.0e}")
+# The error cannot fall below the squared part in the unused columns. The exact rank has none.
+
+# %% [markdown]
+r"""
+2. Set `smallest` to 0.25, and then to 0.1. The weakest direction grows that much more slowly. When does the schedule fail, and does a slower decay
+   help?
+"""
+
+# %% tags=["solution", "hide-cell"]
+for weakest in (0.25, 0.1):
+    for decay in (0.99, 0.995):
+        uneven = dict(eigenvalues=np.linspace(1, weakest, 3).tolist(), rho=decay, rank=20, steps=1200)
+        ended = recover(PAPER | SCHEDULE | uneven | dict(arms=[{}]), run.seeds(1)[0])
+        print(f"smallest eigenvalue {weakest}, rho {decay}: error {ended['error'].item():.0e} after 1200 iterations")
+# An error as large as the smallest eigenvalue: that direction was not learned.
+
+# %% [markdown]
+r"""
+3. With half of the values corrupted, does a large start with few columns still find a better fit than the truth? Count how many numbers it can
+   adjust, and how many values it has to fit.
+"""
+
+# %% tags=["solution", "hide-cell"]
+columns = (3, 6, 10, 20)
+bent = PAPER | SCHEDULE | dict(p=0.5, alpha=1.0, steps=600, arms=[dict(rank=k) for k in columns])
+ended = recover(bent, run.seeds(1)[0])
+for k, loss_end, loss_truth, miss in zip(columns, ended["loss"], ended["loss_of_truth"], ended["error"]):
+    free = 20 * k - k * (k - 1) // 2  # rotations of the columns change nothing
+    print(
+        f"rank {k}: {free} numbers for 500 values, loss minus the truth's {loss_end - loss_truth:+.3f}, error {miss:.2f}"
+    )

@@ -982,8 +982,50 @@ papermill book/notebooks/sequences/icl-linear.ipynb icl-linear-full.ipynb -p sca
 
 ## Try it
 
+Each question has a folded solution that runs with the chapter.
+
 1. Set `sigma = 20`. The theorem's condition fails by a wide margin. Does C1?
-2. Set `kappa = 100`. The flow still arrives, but much later: in the eigenbasis of $\Lambda$ the entry $U_{ij}$ approaches its limit at the rate $u^2\gamma_i\lambda_i\lambda_j$. One verdict changes. Which criterion fails,
-   and how large would $N$ have to be, compared with $\mathrm{tr}\,\Lambda$ over the smallest eigenvalue?
-3. Change `seed`. The task $w$ changes, and with it every risk in the table of C2. How many of the values of $z$ do you expect beyond two, and how many do you find?
 """
+
+# %% tags=["solution", "hide-cell"]
+for size in (0.9, 20.0):
+    path = gradient_flow(dict(d=4, N=10, kappa=4.0, sigma=size, sign=1, time=300.0), run.seeds(1)[0])
+    print(
+        f"{size:g} times the bound: distance {path['distance'][0]:.1f} at the start, {path['distance'][-1]:.0e} at the end,"
+    )
+    print(
+        f"  smallest u along the way over its limit {1 + path['u'].min():.2f}, loss gap left {abs(path['gap'][-1]):.0e}"
+    )
+# The saddle is at u = 0. A flow that stays away from it arrives.
+
+# %% [markdown]
+r"""
+2. Set `kappa = 100`. In the eigenbasis of $\Lambda$ the entry $U_{ij}$ approaches its limit at the rate $u^2\gamma_i\lambda_i\lambda_j$, so the flow needs more time. In C3 one
+   slope changes. How large does $N$ have to be, compared with $\mathrm{tr}\,\Lambda$ over the smallest eigenvalue, until the floor falls like $1/N^2$?
+"""
+
+# %% tags=["solution", "hide-cell"]
+wide = dict(d=4, kappa=100.0, N=[160 * 4**k for k in range(6)])
+ratio = np.linspace(2 / wide["kappa"], 2, 4).sum() / (2 / wide["kappa"])  # trace over smallest eigenvalue
+falls = np.diff(np.log(rates(wide, run.seeds(1)[0])["floor"])) / np.log(4)
+for length, fall in zip(wide["N"], falls):
+    print(f"N from {length / ratio:.1f} to {4 * length / ratio:.1f} times the ratio: slope {fall:.2f}")
+for spread in (4.0, 100.0):
+    late = gradient_flow(dict(d=4, N=10, kappa=spread, sigma=0.9, sign=1, time=300.0), run.seeds(1)[0])["distance"]
+    print(f"kappa {spread:g}, flow: distance {late[100]:.0e} at time 10, {late[200]:.0e} at 20, {late[-1]:.0e} at 300")
+
+# %% [markdown]
+r"""
+3. How many of the values of $z$ in C2 do you expect beyond two, and how many do you find? Then take 200 other seeds, with 1000 prompts each. Are
+   both tails as long as the normal distribution says?
+"""
+
+# %% tags=["solution", "hide-cell"]
+tail = 2 * stats.norm.sf(2)
+print(f"in C2: {tail * len(risks):.1f} expected, {(risks['z'].abs() > 2).sum()} found")
+for name in ("colored", "white, squared"):
+    setting = dict(d=4, kappa=4.0, problem=name, N=20, M=20, prompts=1000, stream=1)
+    tries = [simulated(setting, s) for s in run.seeds(200)]
+    z = np.array([(t["risk"] - t["formula"]) / t["error"] for t in tries])
+    print(f"{name}: {tail * 200:.0f} expected, {(z < -2).sum()} below -2, {(z > 2).sum()} above 2")
+# A draw without the rare large errors has both a low mean and a small standard error, hence a longer tail below.

@@ -914,10 +914,48 @@ one run takes hours on a GPU.
 
 ## Try it
 
-1. Set `dt_max = 0.01`, so that every channel is slow. Which starts lose most in the figure of C2, and does training
-   follow?
-2. Set `d_state = 4`, two modes a channel. Which start suffers least on digits, and does the table above C4 predict
-   it?
-3. Change `seed`. C1 and C2 keep their verdicts, and so do the two halves of C3, while C4 and C5 move. How many seeds
-   would C5 need? Look at the width of its interval.
+Each question has a folded solution that runs with the chapter.
+
+1. Set `dt_max = 0.01`, so that every channel is slow. Which starts lose most in the figure of C2? Look at how far their fastest mode turns in a single
+   step.
 """
+
+# %% tags=["solution", "hide-cell"]
+slow = {}
+for fastest in (0.1, 0.01):
+    for start_kind in KIND:
+        eight = torch.logspace(-3, math.log10(fastest), 8, dtype=torch.float64)
+        A_start = modes(start_kind, 32, 8, torch.Generator().manual_seed(seed))
+        turn = (A_start.imag * eight[:, None]).max()
+        lost = memory_error(start_kind, 32, eight, five_lags, seed).mean()
+        slow[start_kind, fastest] = {"missed": lost.item(), "largest turn (rad)": turn.item()}
+print(pd.DataFrame(slow).T.unstack().round(2))
+# A start whose modes hardly turn within a step has no sharp feature to build a bump from.
+
+# %% [markdown]
+r"""
+2. Give the trained models two modes a channel, `d_state = 4`. Which start suffers least in the table above C4, at a coarse bump and at a fine
+   one, over the 64 steps of a digit?
+"""
+
+# %% tags=["solution", "hide-cell"]
+two_modes, pixels = {}, torch.linspace(5, 59, 20, dtype=torch.float64)
+channels = torch.logspace(-3, -1, 32, dtype=torch.float64)
+for states in (4, 16):
+    for start_kind in KIND:
+        X = basis(modes(start_kind, states, 32, torch.Generator().manual_seed(seed)), channels, 64)
+        errors = {f"width {w:.0f}": missed(X, pixels, w).mean().item() for w in (4.0, 1.0)}
+        two_modes[start_kind, f"{states} states"] = errors
+print(pd.DataFrame(two_modes).T.unstack().round(3))
+
+# %% [markdown]
+r"""
+3. How many seeds would C4 and C5 need until the interval is inside its band? Take the mean and the scatter that this run has found.
+"""
+
+# %% tags=["solution", "hide-cell"]
+for name, (difference, _, interval_band) in differences.items():
+    room = interval_band - abs(difference.mean())  # from the mean to the nearer end of the band
+    enough = f"about {(1.96 * difference.std(ddof=1) / room) ** 2:.0f} seeds" if room > 0 else "no number of seeds"
+    print(f"{name}: {enough} (this run: {len(difference)})")
+# The mean of a few seeds is itself uncertain, so these numbers are rough.

@@ -867,7 +867,50 @@ float32 peaked at 37% of the samples. The threshold 0.4 of C2 cannot be measured
 
 ## Try it
 
-1. Set `eps = 1e-8`. The collapse in C2 comes at about the same step. What happens to the logits and the cosine after it, and why?
-2. Set `operation = "*"`. Multiplication modulo a prime is addition in disguise, except for the row and the column of zeros. Do the claims notice?
-3. Set `width = 96`, and try a few values of `seed`. How often is C5 reproduced, and which of its criteria fails?
+Each question has a folded solution that runs with the chapter.
+
+1. Set `eps = 1e-7`. The collapse of float32 in C2 comes at about the same step. What happens to the logits after it, and why?
 """
+
+# %% tags=["solution", "hide-cell"]
+milder = trial(PLAIN | EDGES[0][0] | dict(eps=1e-7, steps=1800), run.seeds(1)[0])
+curves = {f"eps = {eps:g}": middle.iloc[0], "eps = 1e-07": milder}
+compared = {
+    (what, arm): pd.Series(np.array(curve[what]), curve["step"])
+    for what in ("collapse", "logits")
+    for arm, curve in curves.items()
+}
+print(pd.DataFrame(compared).loc[1200:1800].iloc[::4].round(2))
+print(f"largest push on a wrong logit of a collapsed sample: {2.0**-24 / int(0.7 * 17**2):.0e}")
+# Adam divides by the size of past gradients plus eps. Where gradients are smaller than eps, steps are small, too.
+
+# %% [markdown]
+r"""
+2. Set `operation = "*"`. Multiplication modulo a prime is addition in disguise, except for the row and the column of zeros. Which addition is it? And
+   do AdamW and $\perp$AdamW still differ as in C4?
+"""
+
+# %% tags=["solution", "hide-cell"]
+logarithm = {pow(3, k, 31): k for k in range(30)}  # every number but 0 is a power of 3 modulo 31
+same = all((logarithm[a] + logarithm[b]) % 30 == logarithm[a * b % 31] for a in range(1, 31) for b in range(1, 31))
+print(f"products modulo 31 are sums modulo 30 of logarithms: {same}; pairs with a zero: {61 / 31**2:.2f} of all")
+times = PLAIN | USUAL | dict(p=31, width=128, fraction=0.5, lr=0.01, every=40, steps=160, operation="*")
+for kind in ("AdamW", "⊥AdamW"):
+    tests = trial(times | dict(optimizer=kind), run.seeds(1)[0])["test"]
+    print(f"{kind}, test accuracy every 40 steps: {np.round(tests, 2)}")
+# A product with a zero is known without any rule.
+
+# %% [markdown]
+r"""
+3. StableMax slows the fading of C5 down. Put two logits at $\pm g/2$. Like which power of the gap $g$ does the push on the right logit fall, and what
+   gap does it take until the push is as small as that of the softmax at a gap of 20?
+"""
+
+# %% tags=["solution", "hide-cell"]
+many_gaps = np.logspace(1, 4, 301)
+pushes = [-loss_and_gradient(torch.tensor([g / 2, -g / 2]), 0, "StableMax")[1][0].item() for g in many_gaps]
+goal = -loss_and_gradient(torch.tensor([10.0, -10.0]), 0, "float64")[1][0].item()
+print(f"slope of log push over log gap: {np.polyfit(np.log(many_gaps[200:]), np.log(pushes[200:]), 1)[0]:.2f}")
+print(
+    f"softmax at a gap of 20: {goal:.1e}; StableMax pushes less from a gap of {many_gaps[np.array(pushes) < goal][0]:.0f}"
+)

@@ -1008,9 +1008,48 @@ r"""
 r"""
 ## Try it
 
-1. Set `mean = "arithmetic"`. Which layers change most, and which direction of C2 pays for it? Look at the bars of the
-   weights first.
-2. Set `deep = 16`. Xavier loses a factor of two in every layer. Does the distance in C4 grow, and do the rules with the
-   ReLU's factor still agree?
-3. Change `seed`. Which verdicts move, and is any of them marked fragile?
+Each question has a folded solution that runs with the chapter.
+
+1. Set `mean = "arithmetic"`. Which layers change most, and which direction of C2 pays for it?
 """
+
+# %% tags=["solution", "hide-cell"]
+for combined in MEANS:
+    torch.manual_seed(0)
+    start_config = {"data": data[0], "num_layers": deep, "init": "Virgo", **common, "mean": combined}
+    starts = [signals(start_config, s) for s in run.seeds(3)]
+    S = [np.mean([start_signals[f"S_{way}"] for start_signals in starts]) for way in ("forward", "backward")]
+    print(f"{combined} mean: S forward {S[0]:.2f}, backward {S[1]:.2f}")
+    print("  variance by layer:", np.round(virgo_variances(graph.propagation, graph.x, sizes, mean=combined), 4))
+# The two means differ where the two rules do: in the layers whose fan-in and fan-out are far apart.
+
+# %% [markdown]
+r"""
+2. Double the depth of the block model's network. Does the distance in C4 grow, and do the rules with the ReLU's factor still agree? Train for 60 epochs.
+"""
+
+# %% tags=["solution", "hide-cell"]
+sixty = {**common, "data": "block model", "hidden_dim": 32, "lr": 5e-3, "epochs": 60, "patience": 60}
+for num_layers in (8, 16):
+    for rule in TUNED:
+        torch.manual_seed(0)
+        one_net = {**sixty, "num_layers": num_layers, "init": rule}
+        V = signals(one_net, run.seeds(1)[0])["forward"]  # the factor of a layer, without the first and the last
+        kept = (V[-2] / V[0]) ** (1 / (num_layers - 2))
+        end = train(one_net, run.seeds(1)[0])
+        print(f"{num_layers} layers, {rule}: signal times {kept:.2f} a layer,", end=" ")
+        print(f"last loss {end['losses'][-1]:.2f}, test accuracy {end['test']:.0f}%")
+# One network a line. A distance can only show where at least one rule learns.
+
+# %% [markdown]
+r"""
+3. In C1 the input sits on three nodes. What becomes of the graph's factor in Virgo's forward variances when it sits on fewer or on more of the
+   40 nodes?
+"""
+
+# %% tags=["solution", "hide-cell"]
+for covered in (1, 3, 10, 40):
+    length = factors(P, (torch.arange(40) < covered).double(), 5)
+    by_layer = np.divide(length[1:-1], length[2:]).round(2)
+    print(f"{covered} nodes: forward variance over Kaiming's, layers 2 to 5: {by_layer}")
+# At 1 the graph is not felt.
