@@ -1,0 +1,1 @@
+"""Linear algebra that torch and scipy do not have."""
