@@ -19,7 +19,7 @@ from reprolib.book.digest import PACKAGE
 
 ORACLES = "tests/oracle"
 REASONS = f"{ORACLES}/none.yml"  # module -> name -> why no oracle test calls it
-METHODS = ("diffusion", "distill", "init", "linalg", "losses", "models", "optim", "sampling", "smoothers")
+METHODS = ("diffusion", "distill", "init", "latent", "linalg", "losses", "models", "optim", "sampling", "smoothers")
 GROUND = {"numpy", "torch", "pytest", "reprolib"}  # what every test uses is no second opinion
 DEFAULTS = {
     "allclose": "rounding",
