@@ -698,11 +698,8 @@ for (curve, rate), place in zip(axes, TUNED):
         losses = np.mean(np.stack(own["losses"]), axis=0)
         curve.plot(np.arange(1, len(losses) + 1), losses, **style)
         rows = tuned[place][tuned[place]["method"] == method].groupby(["rate", "seed"])["early"].mean()
-        means = [figures.interval(values) for _, values in rows.groupby("rate")]
-        mean, low, high = np.array(means).T
-        rate.errorbar(
-            PLACES[place].rates, mean, (mean - low, high - mean), capsize=3, marker="o", markersize=4, **style
-        )
+        by_rate = [values for _, values in rows.groupby("rate")]
+        figures.errorbars(rate, PLACES[place].rates, by_rate, capsize=3, marker="o", markersize=4, **style)
     curve.axvspan(1, max(1, len(losses) // 3), color="#e4e5e7", alpha=0.6, linewidth=0)
     curve.set(title=f"{place}, each at its best rate", xlabel="step", ylabel="training loss", yscale="log")
     rate.set(
