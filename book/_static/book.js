@@ -92,7 +92,7 @@
 
   // What scrolls sideways can be reached and scrolled with the keyboard.
   function makeScrollersFocusable() {
-    document.querySelectorAll("article pre, article .cell_output, article mjx-container[display], article .full-run").forEach(function (box) {
+    document.querySelectorAll("article pre, article .cell_output, article mjx-container[display], article .full-run, article .wide").forEach(function (box) {
       if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
       else if (box.tabIndex === 0) box.removeAttribute("tabindex");
     });

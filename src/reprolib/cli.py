@@ -160,12 +160,12 @@ def seeds(
     table = Table("Chapter", "Claim", "Book", *(f"Seed {seed}" for seed in numbers), box=None)
     total = changed = 0
     for chapter in wanted:
-        book = _by_claim(chapter.executed())
+        done = chapter.executed()
+        book = _by_claim(done)
         others = [_by_claim(_seeded(engine, chapter, seed)) for seed in numbers]
         words = {id: {s: o[id][0] for s, o in zip(numbers, others, strict=True) if id in o} for id in book}
         if book:
-            now = report.code(chapter.source, chapter.executed().claims)
-            report.record(chapter.root, chapter.slug, now, words)
+            report.record(chapter.root, chapter.slug, report.code(chapter.source, done.claims), words)
         for id, (verdict, shown) in book.items():
             row = [other.get(id, ("failed", "failed")) for other in others]
             total, changed = total + len(row), changed + sum(word != verdict for word, _ in row)

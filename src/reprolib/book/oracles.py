@@ -9,17 +9,17 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from reprolib.book.digest import PACKAGE
+from reprolib.book.digest import NOT_SCIENCE, PACKAGE
 
 ORACLES = "tests/oracle"
 REASONS = f"{ORACLES}/none.yml"  # module -> name -> why no oracle test calls it
-METHODS = ("diffusion", "distill", "init", "latent", "linalg", "losses", "models", "optim", "sampling", "smoothers")
+NO_METHODS = (*NOT_SCIENCE, *(f"reprolib.{name}" for name in ("data", "determinism", "streams", "train")))
 GROUND = {"numpy", "torch", "pytest", "reprolib"}  # what every test uses is no second opinion
 DEFAULTS = {
     "allclose": "rounding",
@@ -155,11 +155,12 @@ def _skipped(node: ast.AST) -> Iterator[str]:
 
 def methods(root: Path | str = PACKAGE) -> dict[str, set[str]]:
     """Return the public methods of the package at `root` as ``module.name``, each with those that it calls itself."""
-    root = Path(root)
-    files = [path for top in METHODS for path in (root / f"{top}.py", *sorted((root / top).rglob("*.py")))]
-    found = {}
-    for path in (path for path in files if path.is_file() and path.stem != "__init__"):
-        module, source = _module(root, path), _Source(ast.parse(path.read_text(encoding="utf-8")))
+    root, found = Path(root), {}
+    for path in sorted(root.rglob("*.py")):
+        module = ".".join(path.relative_to(root).with_suffix("").parts)
+        if path.stem == "__init__" or f"reprolib.{module}.".startswith(tuple(f"{name}." for name in NO_METHODS)):
+            continue
+        source = _Source(ast.parse(path.read_text(encoding="utf-8")))
         for name, node in source.functions.items():
             if node in source.top and not name.startswith("_"):
                 own = {f"{module}.{other}" for other in source.reached(name) & set(source.functions)}
@@ -167,14 +168,10 @@ def methods(root: Path | str = PACKAGE) -> dict[str, set[str]]:
     return found
 
 
-def _module(root: Path, path: Path) -> str:
-    return ".".join(path.relative_to(root).with_suffix("").parts)
-
-
-def without(root: Path | str = ".") -> dict[str, str]:
-    """Return the methods that no oracle test reaches, each with its reason, or nothing where none is given."""
+def without(tests: Iterable[Oracle], root: Path | str = ".") -> dict[str, str]:
+    """Return the methods that none of the `tests` reaches, each with its reason, or nothing where none is given."""
     calls = methods()
-    reached, todo = set(), [method for oracle in oracles(root) for method in oracle.methods]
+    reached, todo = set(), [method for test in tests for method in test.methods]
     while todo:
         method = todo.pop()
         if method not in reached:

@@ -168,32 +168,38 @@ class Gallery(Generated):
         return sections or [nodes.paragraph("", "No chapter has been executed yet.")]
 
 
-class Part(Generated):
-    """A map of the claims of the part that the argument names, and a card a chapter."""
+class OfPart(Generated):
+    """A piece about the part that the argument names."""
 
     required_arguments = 1
+
+    def chapters(self) -> list[tuple[scoreboard.Chapter, list[dict]]]:
+        """Return the part's chapters, each with its claims."""
+        found = [chapter for chapter in self.env.app.reprolib_book if chapter.part == self.arguments[0]]
+        return [(chapter, scoreboard.rows([chapter])) for chapter in found]
+
+
+class Part(OfPart):
+    """A map of the claims, how clearly each of them holds, and a card a chapter."""
 
     def run(self) -> list[nodes.Node]:
         self.env.note_reread()
-        cards = [chapter for chapter in self.env.app.reprolib_book if chapter.part == self.arguments[0]]
-        claims = [(chapter, scoreboard.rows([chapter])) for chapter in cards]
-        most = max((len(rows) for _, rows in claims), default=0)
-        pieces = [self.html("part.html", cards=claims, most=most), self.html("margins.html", cards=claims)]
-        return [*pieces, self.html("gallery.html", cards=cards)]
+        cards = self.chapters()
+        most = max((len(rows) for _, rows in cards), default=0)
+        pieces = [self.html("part.html", cards=cards, most=most), self.html("margins.html", cards=cards)]
+        return [*pieces, self.html("gallery.html", cards=[chapter for chapter, _ in cards])]
 
 
-class Compared(Generated):
-    """The chapters of the part that the argument names, side by side."""
-
-    required_arguments = 1
+class Compared(OfPart):
+    """The chapters side by side."""
 
     def html(self) -> nodes.raw:
-        cards = [chapter for chapter in self.env.app.reprolib_book if chapter.part == self.arguments[0]]
-        tests = oracles.oracles(self.env.srcdir)
-        against = {c.slug: sorted({p for t in tests if t.slug == c.slug for p in t.against}) for c in cards}
-        rows = scoreboard.rows(cards)
-        claims = [(chapter, [row for row in rows if row["slug"] == chapter.slug]) for chapter in cards]
-        return super().html("compared.html", cards=claims, rows=rows, against=against)
+        cards, against = self.chapters(), {}
+        for test in oracles.oracles(self.env.srcdir):
+            against.setdefault(test.slug, set()).update(test.against)
+        return super().html(
+            "compared.html", cards=cards, rows=[row for _, rows in cards for row in rows], against=against
+        )
 
 
 class Oracles(Generated):
@@ -201,13 +207,10 @@ class Oracles(Generated):
 
     def html(self) -> nodes.raw:
         root, app = self.env.srcdir, self.env.app
-        tests = oracles.oracles(root)
-        order = [chapter.slug for chapter in app.reprolib_book]
-        by_chapter = {slug: [test for test in tests if test.slug == slug] for slug in order}
-        repository = app.config.reprolib_repository
+        tests, repository = oracles.oracles(root), app.config.reprolib_repository
+        found = [(chapter, [test for test in tests if test.slug == chapter.slug]) for chapter in app.reprolib_book]
         source = f"{repository}/blob/{site.branch()}" if repository else ""
-        found = [(slug, rows) for slug, rows in by_chapter.items() if rows]
-        return super().html("oracles.html", oracles=found, without=oracles.without(root).items(), source=source)
+        return super().html("oracles.html", oracles=found, without=oracles.without(tests, root), source=source)
 
 
 class Seeds(Generated):
@@ -215,13 +218,12 @@ class Seeds(Generated):
 
     def html(self) -> nodes.raw:
         root, book = Path(self.env.srcdir), self.env.app.reprolib_book
-        entries, total, changed = [], 0, 0
-        for chapter, entry in seeds.entries(root, book):
-            entries.append((chapter, entry))
-            total += sum(sum(map(bool, words)) for _, _, words, _ in entry["rows"])
-            changed += sum(changes for *_, changes in entry["rows"])
+        entries = seeds.entries(root, book)
+        rows = [row for _, entry in entries for row in entry["rows"]]
+        total = sum(word is not None for _, _, words, _ in rows for word in words)
         done = {chapter.slug for chapter, _ in entries}
         missing = [chapter for chapter in book if chapter.slug not in done]
+        changed = sum(changes for *_, changes in rows)
         return super().html("seeds.html", entries=entries, total=total, changed=changed, missing=missing)
 
 
@@ -267,11 +269,8 @@ def adapt_chapter(app: Sphinx, doctree: nodes.document) -> None:
 def preview_papers(app: Sphinx, doctree: nodes.document) -> None:
     """Give links to papers of the bibliography the reference as a title; a script shows it beside the link."""
     for link in doctree.findall(nodes.reference):
-        uri = link.get("refuri", "").lower()
-        paper = next(
-            (paper for id, paper in app.reprolib_ids.items() if re.search(rf"[/:]{re.escape(id)}(v\d+)?$", uri)), None
-        )
-        if paper:
+        id = re.search(r"(?:arxiv\.org/(?:abs|pdf|html)|doi\.org)/(.+?)(?:v\d+)?$", link.get("refuri", "").lower())
+        if id and (paper := app.reprolib_ids.get(id[1])):
             link["reftitle"] = feeds.reference(paper)
             link["classes"].append("paper")
 
