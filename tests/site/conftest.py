@@ -49,13 +49,13 @@ def serve():
         server.shutdown()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop must end with the file: other tests start their own
 def browser():
     with browse.browser() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def open_page(browser):
     """Return a function that opens a tab which reaches one address only; `page.problems` notes what goes wrong."""
 

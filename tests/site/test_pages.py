@@ -79,7 +79,7 @@ def book(tmp_path_factory, build) -> Path:
     return out
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def visits(book, serve, open_page) -> list[Visit]:
     base = serve(book)
     page = open_page(base, color_scheme="light", reduced_motion="reduce")
@@ -106,7 +106,7 @@ def visits(book, serve, open_page) -> list[Visit]:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chapters(visits) -> list[Visit]:
     found = [visit for visit in visits if visit.name.startswith((f"{scoreboard.SMALL}/", f"{scoreboard.FULL}/"))]
     assert found, "the book has no chapter"
