@@ -1,10 +1,12 @@
 """A run keeps what succeeded, and nothing that is half-written, stale or another run's."""
 
+import ast
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import nbformat
@@ -195,6 +197,15 @@ def test_chapters_run_at_the_same_time(book):
     wait += "while len(list(here.glob('*.here'))) < 3:\n    assert time.time() < end\n    time.sleep(0.05)"
     chapters = [book.add(slug, wait.format(str(book.root), f"{slug}.here")) for slug in ("a", "b", "c")]
     assert [r.error for r in engine.run(engine.plan(chapters, {}), 3)] == ["", "", ""]  # each waited for the others
+
+
+def test_no_thread_of_a_run_parses_python(book, monkeypatch):
+    """In CPython 3.11 two threads that parse at once may fail: python/cpython#106905."""
+    threads, parse = [], ast.parse
+    monkeypatch.setattr(ast, "parse", lambda *a, **k: threads.append(threading.current_thread()) or parse(*a, **k))
+    chapters = [book.add(slug, "print(size)") for slug in ("a", "b")]
+    assert [r.error for r in engine.run(engine.plan(chapters, {}), 2)] == ["", ""]
+    assert set(threads) == {threading.main_thread()}
 
 
 def test_the_kernel_is_this_interpreter_whatever_python3_is_called_elsewhere(book, monkeypatch):

@@ -65,6 +65,7 @@ class Job:
     path: Path
     report: Report = lambda *_: None
     env: dict[str, str] = field(default_factory=dict)  # more variables for the kernel
+    provenance: dict[str, Any] = field(default_factory=dict)  # what is known before it runs
     notebook: nbformat.NotebookNode | None = None  # as far as it got
     pids: set[int] = field(default_factory=set)
     peak: float = 0.0
@@ -150,6 +151,8 @@ def run(jobs: Sequence[Job], workers: int, report: Report = lambda *_: None) -> 
     if not jobs:
         return
     sweep_leftovers(jobs[0].chapter.root)
+    for job in jobs:  # not in the threads: in CPython 3.11 two that parse at once may fail (python/cpython#106905)
+        job.provenance = provenance(job)
     pool = ThreadPoolExecutor(workers)
     done = threading.Semaphore(0)
     futures = []
@@ -173,7 +176,6 @@ def run(jobs: Sequence[Job], workers: int, report: Report = lambda *_: None) -> 
 def execute(job: Job) -> Result:
     """Execute one job. The target is replaced only when every cell succeeded."""
     job.path.parent.mkdir(parents=True, exist_ok=True)
-    parts = job.chapter.parts(job.scale, job.parameters)  # of the text that is executed, even if it changes meanwhile
     record = temporary(job.path.with_suffix(".parquet"))
     result = Result(job.chapter, job.path)
     begin = time.perf_counter()
@@ -209,7 +211,7 @@ def execute(job: Job) -> Result:
             write(result.path, nbformat.writes(tidy(job.notebook)))
         return result
     notebook = tidy(job.notebook)
-    notebook.metadata["reprolib"] = provenance(job, parts, result)
+    notebook.metadata["reprolib"] = {**job.provenance, "seconds": result.seconds, "peak_mb": result.peak_mb}
     if record.exists():
         notebook.metadata["reprolib"]["trials"] = trials(record)
         os.replace(record, job.path.with_suffix(".parquet"))
@@ -217,9 +219,9 @@ def execute(job: Job) -> Result:
     return result
 
 
-def provenance(job: Job, parts: Mapping[str, str], result: Result) -> dict[str, Any]:
-    """Return the notebook's ``reprolib`` metadata: what was run, on what, and what it took."""
-    source = job.chapter.source
+def provenance(job: Job) -> dict[str, Any]:
+    """Return what of the notebook's ``reprolib`` metadata is known beforehand: what is run, and on what."""
+    source, parts = job.chapter.source, job.chapter.parts(job.scale, job.parameters)
     return {
         "slug": job.chapter.slug,
         "scale": job.scale,
@@ -227,8 +229,6 @@ def provenance(job: Job, parts: Mapping[str, str], result: Result) -> dict[str, 
         "digest": digest.combine(parts),
         "parts": dict(parts),
         "science": digest.sciences(source),
-        "seconds": result.seconds,
-        "peak_mb": result.peak_mb,
         "cpu": cpu(),
         "versions": versions(source),
         "commit": commit(job.chapter.root),
