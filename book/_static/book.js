@@ -1,5 +1,5 @@
-// The scoreboard sorts, filters and searches; without this script it is a plain table. Links to papers show their
-// reference; without it the browser's own title does. No dependencies, no requests.
+// The scoreboard sorts, filters and searches; without this script it is a plain table. Links and symbols show what
+// they stand for; without it the browser's own title and the table of symbols do. No dependencies, no requests.
 (function () {
   "use strict";
 
@@ -98,38 +98,75 @@
     });
   }
 
-  // A link to a paper shows its reference while the pointer or the focus is on it; Escape takes it away.
-  function showReferences() {
+  // What a reader points at shows what it stands for: a paper its reference, a number its equation or figure, a
+  // symbol its meaning. Links do so for the keyboard, too; symbols have their table. Escape takes it away.
+  function makePreviews() {
     const box = document.createElement("div");
-    box.id = "reference";
+    box.id = "preview";
     box.role = "tooltip";
     box.hidden = true;
     document.body.append(box);
+    let owner = null;
     const hide = () => (box.hidden = true);
+    function show(of, ...content) {
+      owner = of;
+      box.replaceChildren(...content);
+      box.hidden = false;
+      settle();
+    }
+    function settle() {
+      const place = owner.getClientRects()[0];
+      const room = document.documentElement.clientWidth - box.offsetWidth - 8;
+      const below = place.bottom + box.offsetHeight < innerHeight;
+      box.style.left = Math.max(8, Math.min(place.left, room)) + "px";
+      box.style.top = (below ? place.bottom + 2 : place.top - box.offsetHeight - 2) + "px";
+    }
+    function attach(link, content) {
+      ["mouseenter", "focus"].forEach((name) => link.addEventListener(name, () => show(link, ...content())));
+      link.addEventListener("blur", hide);
+      link.addEventListener("mouseleave", (event) => event.relatedTarget === box || hide());
+    }
     document.querySelectorAll("article a.paper[title]").forEach(function (link) {
       const text = link.title;
       link.removeAttribute("title"); // else the browser's own would stand beside ours
       link.setAttribute("aria-description", text);
-      function show() {
-        box.textContent = text;
-        box.hidden = false;
-        const place = link.getClientRects()[0];
-        const room = document.documentElement.clientWidth - box.offsetWidth - 8;
-        const below = place.bottom + box.offsetHeight < innerHeight;
-        box.style.left = Math.max(8, Math.min(place.left, room)) + "px";
-        box.style.top = (below ? place.bottom + 2 : place.top - box.offsetHeight - 2) + "px";
-      }
-      ["mouseenter", "focus"].forEach((name) => link.addEventListener(name, show));
-      link.addEventListener("blur", hide);
-      link.addEventListener("mouseleave", (event) => event.relatedTarget === box || hide());
+      attach(link, () => [text]);
+    });
+    document.querySelectorAll("article a.mention").forEach(function (link) {
+      const target = document.getElementById(link.hash.slice(1));
+      attach(link, () => [...target.querySelectorAll("mjx-container, img, figcaption")].map((part) => part.cloneNode(true)));
     });
     box.addEventListener("mouseleave", hide);
-    window.addEventListener("scroll", hide, { passive: true });
+    // The keyboard scrolls to the link that it reaches: what that shows goes with it.
+    window.addEventListener("scroll", () => box.hidden || (owner === document.activeElement ? settle() : hide()), { passive: true });
     document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
+
+    // A symbol is known by the glyphs that MathJax draws for it, and those in the table of symbols say what it means.
+    const glyphs = (node) => node.localName + (node.localName === "mjx-c" ? node.classList[0] : "") + [...node.children].map(glyphs);
+    const meanings = new Map();
+    document.querySelectorAll("details.symbols tr").forEach(function (row) {
+      row.cells[0].querySelectorAll("mjx-math").forEach(function (symbol) {
+        if (symbol.children.length === 1) meanings.set(glyphs(symbol.children[0]), [symbol.parentElement, row.cells[1]]);
+      });
+    });
+    if (!meanings.size) return;
+    const article = document.querySelector("article");
+    article.addEventListener("pointerover", function (event) {
+      let found = null;
+      const formula = event.target.closest("mjx-math");
+      for (let node = event.target; formula && node !== formula; node = node.parentElement) {
+        if (meanings.has(glyphs(node))) found = node; // the largest: a letter with its index before the letter
+      }
+      if (found && !found.closest("details.symbols")) {
+        const [symbol, meaning] = meanings.get(glyphs(found));
+        found.classList.add("known");
+        show(found, symbol.cloneNode(true), ": ", ...[...meaning.childNodes].map((part) => part.cloneNode(true)));
+        found.addEventListener("pointerleave", hide, { once: true });
+      }
+    });
   }
 
   document.addEventListener("DOMContentLoaded", function () {
-    showReferences();
     const table = document.getElementById("claims-table");
     if (table) {
       makeSortable(table);
@@ -137,6 +174,9 @@
     }
     makeScrollersFocusable();
   });
-  window.addEventListener("load", makeScrollersFocusable);
+  window.addEventListener("load", function () {
+    makeScrollersFocusable();
+    Promise.resolve(window.MathJax?.startup?.promise).then(makePreviews);
+  });
   window.addEventListener("resize", makeScrollersFocusable);
 })();

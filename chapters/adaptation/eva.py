@@ -242,12 +242,35 @@ verdicts = Verdicts(CLAIMS, run)
 r"""
 ## The idea
 
+<details class="symbols">
+<summary>Symbols</summary>
+
+| Symbol | Meaning |
+|:--|:--|
+| $W$ | frozen weights of a linear layer, $k\times d$ |
+| $d$, $k$ | number of inputs and of outputs of the layer |
+| $r$ | rank of an adapter: rows of $A$, columns of $B$ |
+| $x$, $h$ | input and output of the layer |
+| $A$ | first factor of the adapter, which reads the inputs |
+| $B$ | second factor, zero at the start |
+| $\alpha$ | number that sets the adapter's scale, here $\alpha=r$ |
+| $g$ | gradient of the loss with respect to $h$ |
+| $L$ | loss |
+| $\Sigma$ | second moment of the inputs, around zero |
+| $X$ | matrix whose rows are the inputs of a layer |
+| $S$, $V$ | largest singular values of $X$, and their right-singular vectors |
+| $\rho$ | how many directions are kept a layer: $\rho r$ |
+| $N$ | number of layers with an adapter |
+| $\xi_j$ | score of direction $j$: its share of the variance of the inputs |
+
+</details>
+
 ### What the first step sees
 
 A linear layer $W$ with $d$ inputs and $k$ outputs gets an adapter of rank $r$:
 
 $$
-h=Wx+\frac\alpha r\,BAx,\qquad A\in\mathbb R^{r\times d},\quad B\in\mathbb R^{k\times r}.
+h=Wx+\frac\alpha r\,BAx,\qquad A\in\mathbb R^{r\times d},\quad B\in\mathbb R^{k\times r}. \tag{1}
 $$
 
 $W$ is frozen, $A$ and $B$ are trained, and the number $\alpha$ sets the scale; here $\alpha=r$. With $B=0$ the network starts as it
@@ -255,11 +278,11 @@ was. So the first step cannot change $A$: its gradient contains $B$. All that co
 the gradient of the loss $L$ with respect to $h$. Then, summed over samples,
 
 $$
-\nabla_BL=\sum g\,(Ax)^\top=\Big(\sum g\,x^\top\Big)A^\top=\nabla_WL\;A^\top .
+\nabla_BL=\sum g\,(Ax)^\top=\Big(\sum g\,x^\top\Big)A^\top=\nabla_WL\;A^\top . \tag{2}
 $$
 
 The gradient of $B$ is the gradient of $W$, seen through $A$. Whatever lies outside the span of $A$'s rows is invisible to the first step. We
-check this on a network that has learned to read upright digits and now meets inverted ones, with the library `peft`, which
+check equation (2) on a network that has learned to read upright digits and now meets inverted ones, with the library `peft`, which
 this chapter uses for all adapters.
 """
 
@@ -285,7 +308,7 @@ r"""
 If $g$ and $x$ were independent, the expected squared norm would factor (the paper's theorem 3.2):
 
 $$
-\mathbb E\,\lVert g\,(Ax)^\top\rVert_F^2=\mathbb E\lVert g\rVert^2\;\mathrm{Tr}(A\Sigma A^\top),\qquad\Sigma=\mathbb E[xx^\top].
+\mathbb E\,\lVert g\,(Ax)^\top\rVert_F^2=\mathbb E\lVert g\rVert^2\;\mathrm{Tr}(A\Sigma A^\top),\qquad\Sigma=\mathbb E[xx^\top]. \tag{3}
 $$
 
 Now choose $A$ with orthonormal rows. Random rows catch the share $r/d$ of $\mathrm{Tr}\,\Sigma$ on average. The best rows are the top
@@ -296,7 +319,7 @@ A network has many layers and the data do not fit in memory, so the SVD must wor
 values $S$ and vectors $V$. When new rows come, put them below what is known, and cut the SVD of the stack:
 
 $$
-\begin{pmatrix}\mathrm{diag}(S)\,V^\top\\X_{\text{new}}\end{pmatrix}\;\longrightarrow\;S,V .
+\begin{pmatrix}\mathrm{diag}(S)\,V^\top\\X_{\text{new}}\end{pmatrix}\;\longrightarrow\;S,V . \tag{4}
 $$
 """
 
@@ -332,8 +355,10 @@ The last line matters later. The theorem wants the second moment around *zero*, 
 PCA does. Where inputs have a large mean, and behind a ReLU they always do, the first direction of the theorem *is* the
 mean. The codes throw it away. We follow the theorem and keep the centered variant beside it.
 
+> Layers with the same input, such as query, key and value, share one SVD.
+
 A layer's SVD stops when its directions stand still: when the cosine between old and new is at least $\tau=0.99$ for each direction
-that is needed. Layers with the same input, such as query, key and value, share one SVD.
+that is needed.
 
 ### Where the ranks go
 
@@ -439,7 +464,7 @@ def orthonormal(r, d, generator, draws=()):
 r"""
 ### C1: nothing catches more
 
-For each layer and task of one seed we compare $\mathrm{Tr}(A\Sigma A^\top)$ of EVA, with all rows in one batch, to the sum of the top eigenvalues and to
+For each layer and task of one seed we compare EVA's $\mathrm{Tr}(A\Sigma A^\top)$ of equation (3), with all rows in one batch, to the sum of the top eigenvalues and to
 many random orthonormal choices.
 """
 
@@ -471,7 +496,7 @@ for name, values in records.items():
 r"""
 ### C2: the gradient at the first step
 
-Large inputs do not make a large gradient if $g$ goes against them, so theorem 3.2 needs a test. We take unseen samples of the new
+Large inputs do not make a large gradient if $g$ goes against them, so theorem 3.2, equation (3), needs a test. We take unseen samples of the new
 task, compute $\nabla_WL$, and look at it through several $A$:
 
 - *LoRA*, uniform in $\pm1/\sqrt d$, which is `peft`'s default. Its rows have a norm of about $1/\sqrt3$, so EVA would
@@ -580,7 +605,7 @@ axes[-1].legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8.5)
 figures.show(
     fig,
     caption=(
-        "Gradient norm of $B$ at the first step, by layer, relative to random orthonormal rows (dashed line); geometric mean over "
+        "Figure 1. Gradient norm of $B$ at the first step, by layer, relative to random orthonormal rows (dashed line); geometric mean over "
         "tasks and seeds. Crosses: what theorem 3.2 predicts for EVA."
     ),
     alt=(
@@ -591,12 +616,14 @@ figures.show(
 
 # %% [markdown]
 r"""
+> The vision transformer is a second look, and no more: one seed, and after its short training it reads upright digits much worse
+> than the first network.
+
 EVA's gradient is large. In the digits network it is near the prediction and not far from the best possible, so the assumption of
 independence does little harm to the size of the norm there. But look at *mean + random*. In the digits network one row along the mean
 input gets most of EVA's advantage, in every layer. Behind a ReLU all inputs have a large common part, and the large gradient mostly answers
 one question: how should the output move, on average? In the tiny vision transformer one row is not enough, and EVA's
-advantage comes from several directions. So how much the mean explains depends on the network. (The transformer is a second look, and no more: one
-seed, and after its short training it reads upright digits much worse than the first network.)
+advantage comes from several directions. So how much the mean explains depends on the network.
 
 The mean explains the centered variant, too. In the first layer it falls below random rows on two of the tasks:
 """
@@ -711,7 +738,7 @@ axes[0, 0].legend()
 figures.show(
     fig,
     caption=(
-        "Left: training loss, mean over tasks and seeds; shaded: the first third, which C3 judges. Right: the mean over this "
+        "Figure 2. Left: training loss, mean over tasks and seeds; shaded: the first third, which C3 judges. Right: the mean over this "
         "part for every learning rate, with 95% intervals over seeds."
     ),
     alt=(
@@ -771,7 +798,7 @@ ax.grid(axis="x", visible=False)
 ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
 figures.show(
     fig,
-    caption="Test accuracy after fine-tuning, each method at its own best rate: mean and 95% interval over seeds.",
+    caption="Figure 3. Test accuracy after fine-tuning, each method at its own best rate: mean and 95% interval over seeds.",
     alt=(
         "Bars by task. On inverted digits EVA is far above LoRA, on rotated ones somewhat; on noisy and relabeled digits all methods are "
         "about equal."
@@ -791,7 +818,7 @@ the large first gradient of C2 is not what makes most of the accuracy of C4. The
 
 ### C5: batch by batch
 
-We compare the incremental SVD, which keeps $\rho r$ directions, with one SVD of the same rows, for several random orders of the rows. A
+We compare the incremental SVD of equation (4), which keeps $\rho r$ directions, with one SVD of the same rows, for several random orders of the rows. A
 direction whose singular value is within 2% of a neighbor's is judged by the space of the two.
 """
 
@@ -871,7 +898,7 @@ for ax in axes:
 figures.show(
     fig,
     caption=(
-        "Largest deviation from one SVD of all rows, over layers, tasks and seeds. Below the dotted line C5 holds. Left: noisy digits, by batch "
+        "Figure 4. Largest deviation from one SVD of all rows, over layers, tasks and seeds. Below the dotted line C5 holds. Left: noisy digits, by batch "
         "size and number of directions kept. Right: all tasks, by direction."
     ),
     alt=(
@@ -953,7 +980,7 @@ axes[-1, 0].set_xlabel("layer")
 figures.show(
     fig,
     caption=(
-        "Rank of each layer for four values of $\\rho$ with the code's score, and with the score that the paper prints (last row). The "
+        "Figure 5. Rank of each layer for four values of $\\rho$ with the code's score, and with the score that the paper prints (last row). The "
         "sum of a row is always the same."
     ),
     alt="Tables of ranks by layer. The first row is uniform; further rows differ by a few ranks; equation 6 gives another pattern.",
@@ -965,9 +992,9 @@ The mean accuracy hardly moves. But on inverted digits the difference swings by 
 tasks inherits that. With five seeds the interval is wider than the margin of one point. So at small scale the word for C6 is decided by
 the draw, and another base seed may change it. The full run has seeds enough.
 
-Redistribution moves a few ranks to the first layers, and the pattern settles as $\rho$ grows, as the paper says. Whether parameters are
+In Figure 5, redistribution moves a few ranks to the first layers, and the pattern settles as $\rho$ grows, as the paper says. Whether parameters are
 saved is a matter of geometry. A rank costs $d+k$ numbers, so it depends on whether the layers that lose are wider than those
-that gain. The share of the variance and equation 6 do not agree on who should gain: in the digits network, equation 6 sends
+that gain. The share of the variance and the paper's equation 6 do not agree on who should gain: in the digits network, the latter sends
 ranks to the last layer, whose inputs are large.
 
 ## Verdicts
@@ -980,7 +1007,7 @@ verdicts
 r"""
 C1 is a theorem, and C2 holds with a wide margin against the comparison that counts. C3 and C4 hold on average, at each method's best
 rate, and the average is carried by the two tasks whose inputs moved. On the others LoRA is as good. Two findings were not on the
-list. In the digits network the mean of the inputs makes most of the large gradient, and losing it costs little accuracy. So the
+list. In the digits network the mean of the inputs makes most of the large gradient, as Figure 1 shows, and losing it costs little accuracy. So the
 theorem explains the gradient, but the size of the gradient explains little of the result.
 
 C5 is strict, since it asks for every direction, layer and order. On digits it fails in the last directions, mostly of noisy ones, in few of the
@@ -1019,7 +1046,7 @@ for days, and we have not made that run; the dry run walks it with tiny models o
 - **Tasks.** Our digits move the inputs much farther than GLUE, VTAB-1K or Meta-World do. That favors a start that looks at the new
   data.
 - **Centering.** The theorem is about the second moment around zero, and so is our default. The released codes subtract the mean.
-- **Score.** We take the share of variance, as the released codes do, and show the printed equation 6 beside it.
+- **Score.** We take the share of variance, as the released codes do, and show the paper's equation 6 beside it.
 - **Rank and scale.** $r=4$ and $\alpha=r$; the paper has $r=16$ and $\alpha=1$. Since rates are tuned, the scale changes which rate is best.
 - **Rates.** Adapters and head share one. It is chosen on 100 validation images, over all tasks; a rate for each task could change the
   order on it.
@@ -1030,7 +1057,7 @@ for days, and we have not made that run; the dry run walks it with tiny models o
 - **Choices after results.** An earlier draft had to extend the grid of rates downward by the rule for edges; here the planned
   grid has its best rates inside, as C3 prints, so it stays as planned. The sentence transformer is not fine-tuned, for the reasons
   given above. C5 had one order for each seed, and its word hung on the base seed. Now it has five on digits, as planned; the sentence transformer has one for
-each of its five seeds. The number of seeds at full scale was chosen when the scatter of C6 at small scale was known. C5 was first written as a cosine of at least 0.99, and is now its difference from 1, with the same limit. The row
+  each of its five seeds. The number of seeds at full scale was chosen when the scatter of C6 at small scale was known. C5 was first written as a cosine of at least 0.99, and is now its difference from 1, with the same limit. The row
   *mean + random* and the remarks on it came after a look at the first directions.
 
 ## Try it

@@ -241,13 +241,37 @@ verdicts = Verdicts(CLAIMS, run)
 r"""
 ## The idea
 
+<details class="symbols">
+<summary>Symbols</summary>
+
+| Symbol | Meaning |
+|:--|:--|
+| $x_0$ | an input at which we predict |
+| $\hat f$ | the prediction: a weighted mean of training labels |
+| $y$ | the training labels; in C5 the outcomes at the moved inputs |
+| $\hat s$, $s_i$ | weights of a prediction, and the one on label $i$ |
+| $n$, $B$ | training points, and trees of a forest |
+| $w_i$ | how often point $i$ is in a tree's bootstrap sample, 1 without bootstrap |
+| $S$, $S^{(m)}$ | matrix of weights, a row an input; of a boosted ensemble after $m$ trees |
+| $\sigma$ | standard deviation of the label noise |
+| $p$ | effective parameters, from 1 to $n$ for a forest |
+| $m$ | inputs that $p$ averages over; in boosting the number of a tree |
+| $p_{bc}$ | overlap of the trees $b$ and $c$ |
+| $\bar p_{\text{tree}}$, $\bar p_{\text{pair}}$ | mean overlap of a tree with itself, and of two different trees |
+| $\eta$ | learning rate of boosting |
+| $\delta$ | largest step of a moved input in a coordinate |
+| $R$, $r^*$ | forests of C5 on the same data, and the best of them |
+| $e_\infty$, $V$ | error of the trees' mean function, and mean variance of a tree around it |
+
+</details>
+
 ### A leaf is a mean
 
 A tree sends an input $x_0$ to a leaf $l(x_0)$ and predicts the mean label of the training points that are there. So the
 prediction is $\hat f(x_0)=\hat s(x_0)^\top y$, where $y$ holds the $n$ training labels and the weights are
 
 $$
-s_i(x_0)=\frac{w_i\,\mathbb 1[l(x_i)=l(x_0)]}{\sum_j w_j\,\mathbb 1[l(x_j)=l(x_0)]} .
+s_i(x_0)=\frac{w_i\,\mathbb 1[l(x_i)=l(x_0)]}{\sum_j w_j\,\mathbb 1[l(x_j)=l(x_0)]} . \tag{1}
 $$
 
 Here $w_i$ says how often point $i$ was drawn into the tree's bootstrap sample, and is 1 where there is no bootstrap. The weights of
@@ -283,7 +307,7 @@ prediction at $x_0$ then has the variance $\sigma^2\lVert\hat s(x_0)\rVert^2$. T
 inputs and scales it with the number of *training* points,
 
 $$
-p=\frac nm\sum_{x_0}\lVert\hat s(x_0)\rVert^2 ,
+p=\frac nm\sum_{x_0}\lVert\hat s(x_0)\rVert^2 , \tag{2}
 $$
 
 so the mean variance of the predictions is $\sigma^2p/n$. The scale makes $p$ a number of parameters: for a linear
@@ -313,17 +337,24 @@ Now the mechanism. The weights of a forest are a mean of vectors, and the square
 $p_{bc}=\frac nm\sum_{x_0}\langle s^{(b)}(x_0),s^{(c)}(x_0)\rangle$ for the *overlap* of the trees $b$ and $c$. Then, exactly,
 
 $$
-p=\frac1{B^2}\sum_{b,c}p_{bc}=\frac1B\,\bar p_{\text{tree}}+\Big(1-\frac1B\Big)\,\bar p_{\text{pair}} ,
+p=\frac1{B^2}\sum_{b,c}p_{bc}=\frac1B\,\bar p_{\text{tree}}+\Big(1-\frac1B\Big)\,\bar p_{\text{pair}} , \tag{3}
 $$
 
-where $\bar p_{\text{tree}}$ averages the diagonal and $\bar p_{\text{pair}}$ the rest. (The identity is our way to say
-it; the paper shows curves.) For fully grown trees it can be read off. Such a tree picks one training point for every
+where $\bar p_{\text{tree}}$ averages the diagonal and $\bar p_{\text{pair}}$ the rest.
+
+> This identity is our way to say it; the paper shows curves.
+
+For fully grown trees it can be read off. Such a tree picks one training point for every
 input, so $\bar p_{\text{tree}}=n$, and $\bar p_{\text{pair}}/n$ is the share of inputs for which two trees pick *the
 same* one. The number of trees enters only through $1/B$. All else is disagreement.
 
 At a training input no two trees disagree: each picks the point itself. So the forest has $p=n$ there, with one tree or a
-thousand. At a new input they disagree, and the forest averages over all the neighbors that its trees propose. ([Lin and
-Jeon, 2006](https://doi.org/10.1198/016214505000001230), called these the potential nearest neighbors of the input.) In a plane we can see it:
+thousand. At a new input they disagree, and the forest averages over all the neighbors that its trees propose.
+
+> [Lin and Jeon (2006)](https://doi.org/10.1198/016214505000001230) called these the potential nearest neighbors of the
+> input.
+
+In a plane we can see it:
 """
 
 # %%
@@ -352,7 +383,7 @@ axes[0].set_ylabel("$x_2$")
 figures.show(
     fig,
     caption=(
-        "Which training labels a prediction uses (the cross is the input, the area of a disc grows with the square root "
+        "Figure 1. Which training labels a prediction uses (the cross is the input, the area of a disc grows with the square root "
         "of the weight). Fully grown trees without bootstrap: the trees of the forest pick different neighbors of a new input, and the "
         "same one, itself, for a training input."
     ),
@@ -370,7 +401,7 @@ Gradient boosting with squared loss fits tree $m$ to the residuals $y-S^{(m-1)}_
 of it. If $T^{(m)}$ holds the weights of that tree alone, the residuals pass through it linearly:
 
 $$
-S^{(m)}=S^{(m-1)}+\eta\,T^{(m)}\big(I-S^{(m-1)}_{\text{train}}\big),\qquad S^{(0)}=0 .
+S^{(m)}=S^{(m-1)}+\eta\,T^{(m)}\big(I-S^{(m-1)}_{\text{train}}\big),\qquad S^{(0)}=0 . \tag{4}
 $$
 
 Rows need not sum to 1 now, and weights may be negative. If all trees are fully grown, $T^{(m)}$ is the identity at the
@@ -393,7 +424,7 @@ r"""
 
 ### E1: exact checks
 
-One trial draws data, grows a forest, and returns all that C1, C2 and C4 need. The overlaps of its trees give $p$ for
+One trial draws data, grows a forest, and returns all that C1, C2 and C4 need. By equation (3) the overlaps of its trees give $p$ for
 the first tree, the first two, and so on. There are forests without bootstrap for every choice of features, the same with
 bootstrap, shallower ones, and one without noise.
 
@@ -573,7 +604,7 @@ ax.legend(loc="center right")
 figures.show(
     fig,
     caption=(
-        "Effective parameters of the same forests at training and at new inputs (features 0.6, no bootstrap; mean and "
+        "Figure 2. Effective parameters of the same forests at training and at new inputs (features 0.6, no bootstrap; mean and "
         "95% interval over seeds). The dotted line has no freedom left: it is the identity with the mean overlaps of all trees."
     ),
     alt=(
@@ -589,15 +620,17 @@ for problem in problems:
 
 # %% [markdown]
 r"""
-All of the curve follows from two numbers. It starts at $n$ and falls like $1/B$ to the overlap of two trees. The whole
+> Two older explanations meet in Figure 2. [Wyner et al. (2017)](https://arxiv.org/abs/1504.07676) said that forests fit the
+> data in narrow spikes and are smooth between them; those are the two curves.
+> [Mentch and Zhou (2020)](https://arxiv.org/abs/1911.00190) said that randomness regularizes; that is the next claim.
+
+By equation (3) all of the curve at new inputs follows from two numbers. It starts at $n$ and falls like $1/B$ to the overlap of two trees. The whole
 forest is near that floor already, and more trees could only close the rest of the gap. At training inputs the floor is $n$
-itself. Two older explanations meet in this figure. [Wyner et al. (2017)](https://arxiv.org/abs/1504.07676) said that
-forests fit the data in narrow spikes and are smooth between them; those are the two curves.
-[Mentch and Zhou (2020)](https://arxiv.org/abs/1911.00190) said that randomness regularizes; that is the next claim.
+itself.
 
 ### C2: what randomness does
 
-Fewer features at a split make trees that disagree more, and that lowers the floor.
+Fewer features at a split make trees that disagree more, and that lowers the floor of Figure 2.
 """
 
 
@@ -626,7 +659,7 @@ axes[0].legend()
 figures.show(
     fig,
     caption=(
-        "Left: effective parameters at new inputs, by the share of inputs that a split may choose from. Right: the test "
+        "Figure 3. Left: effective parameters at new inputs, by the share of inputs that a split may choose from. Right: the test "
         "error of the same forests; the noise alone makes 1. Mean and 95% interval over seeds."
     ),
     alt=(
@@ -674,7 +707,7 @@ axes[1].set_title("features 0.2, no bootstrap")
 figures.show(
     fig,
     caption=(
-        "Forests at training (dashed) and new inputs (solid). Left: with and without bootstrap. Right: fewer leaves. Mean "
+        "Figure 4. Forests at training (dashed) and new inputs (solid). Left: with and without bootstrap. Right: fewer leaves. Mean "
         "and 95% interval over seeds."
     ),
     alt=(
@@ -709,7 +742,7 @@ axes[1].minorticks_off()
 figures.show(
     fig,
     caption=(
-        "Boosting with a learning rate of 0.05, by the leaves of a tree. Left: effective parameters at training (dashed) "
+        "Figure 5. Boosting with a learning rate of 0.05, by the leaves of a tree. Left: effective parameters at training (dashed) "
         "and new inputs (solid). Right: test error. Both scales are logarithmic; mean and 95% interval over seeds."
     ),
     alt=(
@@ -788,7 +821,7 @@ axes[1].legend()
 figures.show(
     fig,
     caption=(
-        "Inputs that leave the training points step by step. Left: effective parameters of the forests; a single fully "
+        "Figure 6. Inputs that leave the training points step by step. Left: effective parameters of the forests; a single fully "
         "grown tree stays at $n$. Right: squared error against new outcomes. Mean and 95% interval over seeds."
     ),
     alt=(
@@ -861,7 +894,7 @@ the best of them. The paper calls $e_{r^*}$ the *representation bias* (RepBias),
 of $\hat f_r-\hat f_{r^*}$ the *model variability* (ModVar), how far chance leads away from it. Expanding the square,
 
 $$
-\bar e=\text{RepBias}+\text{ModVar}+2\,\overline{(\hat f_r-\hat f_{r^*})(\hat f_{r^*}-y)} .
+\bar e=\text{RepBias}+\text{ModVar}+2\,\overline{(\hat f_r-\hat f_{r^*})(\hat f_{r^*}-y)} . \tag{5}
 $$
 
 Next to it we put the classical account, which the paper finds too crude. Given the data, the trees of all forests are
@@ -869,10 +902,10 @@ independent draws of one random function. If $\bar t$ is its mean function, $e_\
 variance of a tree around it, then a forest of $B$ trees has the expected error
 
 $$
-\mathbb E[\bar e]=e_\infty+\frac VB,
+\mathbb E[\bar e]=e_\infty+\frac VB, \tag{6}
 $$
 
-the same $1/B$ as that of $p$. We estimate $V$ from all trees, and $e_\infty$ as their mean error less $V$.
+the same $1/B$ as that of $p$ in equation (3). We estimate $V$ from all trees, and $e_\infty$ as their mean error less $V$.
 """
 
 
@@ -939,7 +972,7 @@ axes[1].legend(fontsize=8.5)
 figures.show(
     fig,
     caption=(
-        "The paper's decomposition without noise: mean and 95% interval over seeds. Dotted: the classical law "
+        "Figure 7. The paper's decomposition without noise: mean and 95% interval over seeds. Dotted: the classical law "
         r"$e_\infty+V/B$ with both numbers estimated from all trees."
     ),
     alt=(
@@ -1082,7 +1115,7 @@ scikit-learn takes them for zero and stops splitting.
 
 Each question has a folded solution that runs with the chapter.
 
-1. By the identity with overlaps, with how many trees does the ratio of C1 just fall below 0.3? Take the share of agreement
+1. By equation (3), the identity with overlaps, with how many trees does the ratio of C1 just fall below 0.3? Take the share of agreement
    that C1 prints, solve for $B$, and check with the forests of this run, whose $p$ is known for the first 1, 2, 3, and more trees.
 """
 
@@ -1114,7 +1147,7 @@ print(f"E1: S y against predict {found['off']:.0e}, p by overlaps {found['identi
 
 # %% [markdown]
 r"""
-3. Set `trees = 100`. What do the errors of C5 gain over 50 trees, and what does $e_\infty$ say about it? Take the law $e_\infty+V/B$, and
+3. Set `trees = 100`. What do the errors of C5 gain over 50 trees, and what does $e_\infty$ say about it? Take the law of equation (6), and
    grow a few forests to check.
 """
 

@@ -271,6 +271,30 @@ verdicts = Verdicts(CLAIMS, run)
 r"""
 ## The idea
 
+<details class="symbols">
+<summary>Symbols</summary>
+
+| Symbol | Meaning |
+|:--|:--|
+| $x$, $y$ | input and label |
+| $z$ | the latent variable behind an input |
+| $m$, $n$ | unlabeled and labeled points |
+| $d$, $r$ | coordinates of an input, and dimension of the subspace that matters |
+| $\phi$, $\psi$ | the latent-variable model, and the head |
+| $d_{TV}$ | total variation distance |
+| $\kappa$ | largest ratio of the distance in $(x,z)$ to that in $x$; large where inputs say little about $z$ |
+| $B$, $\hat B$ | how the factors enter the inputs, $d\times r$, and its estimate from unlabeled points |
+| $\beta$ | how the factors enter the label, of length 1 |
+| $\Sigma$ | covariance of the inputs |
+| $w$, $w^*$ | weights of a linear predictor, and the best ones |
+| $\sigma_y^2$ | risk of the best predictor |
+| $s$ | strength of the factors in the inputs: length of a column of $B$ |
+| $\Delta$ | extra term: excess risk of the best head on learned features |
+| $c$ | squared cosine between the subspace found and the true one |
+| $K$, $R_k$ | clusters, and the probability of cluster $k$ that phase 1 gives to an input |
+
+</details>
+
 ### Two phases
 
 There is a latent variable $z$ behind each input $x$, and the label $y$ depends on $x$ only through $z$. A model
@@ -279,7 +303,7 @@ $g_{\phi,\psi}(x)$, the best guess of $y$ from $x$ under the two. The recipe is
 
 $$
 \hat\phi=\arg\max_{\phi\in\Phi}\sum_{i=1}^m\log p_\phi(x_i),\qquad
-\hat\psi=\arg\min_{\psi\in\Psi}\frac1n\sum_{j=1}^n\ell\big(g_{\hat\phi,\psi}(x_j),y_j\big).
+\hat\psi=\arg\min_{\psi\in\Psi}\frac1n\sum_{j=1}^n\ell\big(g_{\hat\phi,\psi}(x_j),y_j\big). \tag{1}
 $$
 
 Why should the first phase help? Maximum likelihood brings the distribution of $x$ near the true one. Needed is that
@@ -287,7 +311,7 @@ of $(x,z)$. The paper assumes that the one implies the other: for every $\phi$ t
 latent variable, one that the head can undo, with
 
 $$
-d_{TV}\big(P_{T\circ\phi}(x,z),P_{\phi^*}(x,z)\big)\le\kappa\,d_{TV}\big(P_\phi(x),P_{\phi^*}(x)\big).
+d_{TV}\big(P_{T\circ\phi}(x,z),P_{\phi^*}(x,z)\big)\le\kappa\,d_{TV}\big(P_\phi(x),P_{\phi^*}(x)\big). \tag{2}
 $$
 
 The model is then called $\kappa^{-1}$-informative. $d_{TV}$ is the total variation distance, and $\kappa$ enters the
@@ -298,7 +322,7 @@ bound as a factor of the unlabeled term.
 The first example is linear. With latent $z\sim N(0,I_r)$ and noise $\mu\sim N(0,I_d)$, $\nu\sim N(0,\varepsilon^2)$,
 
 $$
-x=Bz+\mu,\qquad y=\beta^\top z+\nu .
+x=Bz+\mu,\qquad y=\beta^\top z+\nu . \tag{3}
 $$
 
 $B$ and $\beta$ enter through $B\beta$ and $BB^\top$ only, so rotating both changes nothing: $z$ is found up to a
@@ -307,7 +331,7 @@ closed forms. Let $\hat C=\frac1m\sum_ix_ix_i^\top$ have eigenvalues $\hat\lambd
 eigenvectors $\hat v_j$. Then
 
 $$
-\hat B=\Big[\hat v_1\sqrt{(\hat\lambda_1-1)_+},\dots,\hat v_r\sqrt{(\hat\lambda_r-1)_+}\Big]
+\hat B=\Big[\hat v_1\sqrt{(\hat\lambda_1-1)_+},\dots,\hat v_r\sqrt{(\hat\lambda_r-1)_+}\Big] \tag{4}
 $$
 
 maximizes the likelihood, which is principal components with a different length. The head is least squares on the $r$
@@ -353,7 +377,7 @@ $$
 \mathbb E[\text{OLS}]=\sigma_y^2\frac d{n-d-1},\qquad
 \mathbb E[\text{pretrain}\mid\hat B]=\Delta+(\sigma_y^2+\Delta)\frac r{n-r-1},
 \qquad
-\Delta=\min_{w\in\operatorname{col}\hat B}(w-w^*)^\top\Sigma(w-w^*).
+\Delta=\min_{w\in\operatorname{col}\hat B}(w-w^*)^\top\Sigma(w-w^*). \tag{5}
 $$
 
 Labels pay for $r$, unlabeled points for $\Delta$. How large is $\Delta$? Let $\hat B$ span a subspace whose squared
@@ -361,15 +385,18 @@ cosine with the true one is $c$ in each direction. A short calculation with $B=s
 
 $$
 \Delta(c)=\frac{s^2(1-c)}{(1+s^2)(1+s^2c)},\qquad
-c\approx\frac{1-\gamma/s^4}{1+\gamma/s^2}\ \text{ for }\gamma=\frac{d-r}m<s^4,\ \text{ else }0 .
+c\approx\frac{1-\gamma/s^4}{1+\gamma/s^2}\ \text{ for }\gamma=\frac{d-r}m<s^4,\ \text{ else }0 . \tag{6}
 $$
 
-The value of $c$ is the limit for large $d$ and $m$ in a spiked covariance model (Paul, 2007, *Asymptotics of sample
-eigenstructure for a large dimensional spiked covariance model*, Statistica Sinica 17; see also
-[Benaych-Georges and Nadakuditi, 2012](https://arxiv.org/abs/1103.2221)). For many unlabeled points $\Delta$ becomes
+The value of $c$ is the limit for large $d$ and $m$ in a spiked covariance model.
+
+> For this limit see Paul (2007), *Asymptotics of sample eigenstructure for a large dimensional spiked covariance model*,
+> Statistica Sinica 17, and [Benaych-Georges and Nadakuditi (2012)](https://arxiv.org/abs/1103.2221).
+
+For many unlabeled points $\Delta$ becomes
 
 $$
-\Delta\approx\frac{d-r}{m\,s^2(1+s^2)} ,
+\Delta\approx\frac{d-r}{m\,s^2(1+s^2)} , \tag{7}
 $$
 
 which is what the claims call *the formula*. It falls like $1/m$ and not like the bound's $1/\sqrt m$. And it says what
@@ -490,7 +517,7 @@ r"""
 
 The likelihood must fall when the MLE is perturbed, and its gradient
 $\hat\Sigma^{-1}(\hat C-\hat\Sigma)\hat\Sigma^{-1}\hat B$ with $\hat\Sigma=\hat B\hat B^\top+I$ must vanish. A head on rotated
-loadings must predict the same. Then come the exact means: OLS, the head on the true $B$, and the head on $\hat B$.
+loadings must predict the same. Then come the exact means of equation (5): OLS, the head on the true $B$, and the head on $\hat B$.
 """
 
 
@@ -593,7 +620,7 @@ ax.set(yticks=range(len(arms)), yticklabels=arms[::-1], xscale="log", xlabel="ex
 figures.show(
     fig,
     caption=(
-        "Mean excess with 200 labels, 95% interval over repetitions; vertical strokes are the predictions. Without a single "
+        "Figure 1. Mean excess with 200 labels, 95% interval over repetitions; vertical strokes are the predictions. Without a single "
         "unlabeled point, *same inputs* is already far below OLS."
     ),
     alt=(
@@ -604,11 +631,13 @@ figures.show(
 
 # %% [markdown]
 r"""
+> The prediction for *same inputs* is somewhat low. It takes $\hat B$ and the labeled points as independent, which here
+> they are not.
+
 The advantage is real, and a perfect ridge penalty does not remove it. But look at *same inputs*. A model that knows that
 the label depends on $x$ through the largest principal directions needs few points to find them when $s$ is large, and the labeled
 ones will do. The step from OLS to *same inputs* is the worth of that knowledge, and only the step from there to
-*pretrain* is bought with unlabeled points. (The prediction for *same inputs* is somewhat low. It takes $\hat B$
-and the labeled points as independent, which here they are not.)
+*pretrain* is bought with unlabeled points.
 
 ### C2: two terms, and their rates
 """
@@ -661,7 +690,7 @@ right.legend(fontsize=8)
 figures.show(
     fig,
     caption=(
-        "Mean excess (dots) and predictions (lines). Left: pretraining falls like $1/n$; OLS starts higher still and ends "
+        "Figure 2. Mean excess (dots) and predictions (lines). Left: pretraining falls like $1/n$; OLS starts higher still and ends "
         "up above it by about $d/r$. Right: more unlabeled points help until the labeled term is all that is left."
     ),
     alt=(
@@ -673,7 +702,7 @@ figures.show(
 # %% [markdown]
 r"""
 A bound of the order $1/\sqrt m+1/\sqrt n$ is an upper limit, and in this well specified model with squared loss the truth is
-its square. The predictions have no free constant. So one should not use the bound to decide how many points to collect.
+its square. The predictions, from equation (5) and equation (6), have no free constant. So one should not use the bound to decide how many points to collect.
 
 ### C3: the dimension
 
@@ -766,7 +795,7 @@ right.set(
 figures.show(
     fig,
     caption=(
-        "The extra term: means (dots), first order (dashed), and the limit of a spiked covariance (solid). Right: the same as a "
+        "Figure 3. The extra term: means (dots), first order (dashed), and the limit of a spiked covariance (solid). Right: the same as a "
         "share of all there is to explain. The dotted line is the transition: in the limit, points left of it teach nothing."
     ),
     alt=(
@@ -777,8 +806,8 @@ figures.show(
 
 # %% [markdown]
 r"""
-The formula holds where $m$ is well above $(d-r)/s^4$, and fails near it, as it must: it would exceed all that there is to miss.
-The solid line goes on. At $d=50$ the transition is rounded, and even a random subspace catches a share of about $r/d$.
+The formula, equation (7), holds where $m$ is well above $(d-r)/s^4$, and fails near it, as it must: it would exceed all that there is to miss.
+The solid line, equation (6), goes on. At $d=50$ the transition is rounded, and even a random subspace catches a share of about $r/d$.
 But the message stays: weak factors do not just make unlabeled points less useful by a factor. Below the transition they are almost
 useless.
 
@@ -793,7 +822,7 @@ All of the above in one picture: the ratio of mean excess risks for all pairs $(
 equal gives the predicted border. For large $n$ and many unlabeled points it is the straight line
 
 $$
-m=n\,\frac{\lVert\beta\rVert^2}{\sigma_y^2\,s^2(1+s^2)} .
+m=n\,\frac{\lVert\beta\rVert^2}{\sigma_y^2\,s^2(1+s^2)} . \tag{8}
 $$
 """
 
@@ -851,7 +880,7 @@ bar.set_label("baseline over pretrain, mean excess")
 figures.show(
     fig,
     caption=(
-        "Where pretraining wins (orange) and where labels alone do (purple), from weak to strong signals. Top, against OLS: the "
+        "Figure 4. Where pretraining wins (orange) and where labels alone do (purple), from weak to strong signals. Top, against OLS: the "
         "predicted border (solid) and its straight approximation (dashed). Bottom, against perfectly tuned ridge: the measured border (dotted)."
     ),
     alt=(
@@ -864,7 +893,7 @@ figures.show(
 # %% [markdown]
 r"""
 *$m$ much larger than $n$* is neither necessary nor sufficient. For a strong signal pretraining wins with far fewer
-unlabeled than labeled points; for a weak one it needs more of them. What counts is $m/n$ in units of
+unlabeled than labeled points; for a weak one it needs more of them. By equation (8), what counts is $m/n$ in units of
 $1/(\sigma_y^2s^2(1+s^2))$. The rule $m>n$ errs in many cells where the formula does not.
 
 For weak signals the border has a flat part: below a certain $n$ pretraining beats OLS even if its subspace is worthless.
@@ -879,7 +908,7 @@ depends on the cluster alone. Phase 1 is expectation-maximization (EM) with unit
 k-means++. Let $R_k(x)$ be the probability of cluster $k$ that it gives to $x$. The head is a weighted frequency,
 
 $$
-\hat q_k=\frac{\sum_jR_k(x_j)\,y_j}{\sum_jR_k(x_j)},\qquad \hat p(x)=\sum_kR_k(x)\,\hat q_k .
+\hat q_k=\frac{\sum_jR_k(x_j)\,y_j}{\sum_jR_k(x_j)},\qquad \hat p(x)=\sum_kR_k(x)\,\hat q_k . \tag{9}
 $$
 
 The baseline is logistic regression with the best of five penalties by the true risk. It is a fair one: the true classes
@@ -973,7 +1002,7 @@ right.legend(fontsize=8)
 figures.show(
     fig,
     caption=(
-        "Mixture of four clusters, mean and 95% interval over repetitions. The 0-1 risk of pretraining is nearly gone after "
+        "Figure 5. Mixture of four clusters, mean and 95% interval over repetitions. The 0-1 risk of pretraining is nearly gone after "
         "a few labels a cluster; its probabilities improve like $K/n$. The curves of the three $m$ nearly coincide."
     ),
     alt=(
@@ -1002,7 +1031,7 @@ the inverse Fisher information as their variance, $1/(2ma^2I)$ with
 $I=\mathbb E[\sigma'(a^2u^\top u')u_1^2]$ for standard normal $u,u'$ of dimension $r$. With $w^*=aQ\beta$ that makes
 
 $$
-\Delta\approx\lVert\beta\rVert^2\,\frac{d-r}{2\,m\,a^2\,I} .
+\Delta\approx\lVert\beta\rVert^2\,\frac{d-r}{2\,m\,a^2\,I} . \tag{10}
 $$
 """
 
@@ -1069,7 +1098,7 @@ ax.legend(fontsize=8.5, loc="upper left", bbox_to_anchor=(1, 1))
 figures.show(
     fig,
     caption=(
-        "Contrastive pretraining with 100 labels: mean and 95% interval over fits. Solid and dotted: the predictions for the "
+        "Figure 6. Contrastive pretraining with 100 labels: mean and 95% interval over fits. Solid and dotted: the predictions for the "
         "risk and for its extra term."
     ),
     alt=(
@@ -1081,7 +1110,7 @@ figures.show(
 # %% [markdown]
 r"""
 Contrastive pretraining wins by far, and with many pairs the first-order formula holds. With few it is too low, as in C4, where the
-curve bends near the transition.
+curves of Figure 3 bend near the transition.
 
 ### Handwritten digits
 
@@ -1144,10 +1173,11 @@ $1/n$ where the bound has square roots. The comparison with OLS mixes two advant
 signal the first needs no unlabeled data. Weak factors have a transition below which unlabeled points are almost useless. And
 part of the region where pretraining beats OLS is there because OLS overfits; ridge takes it back.
 
+> By its abstract, later work ([Tinati and Tu, 2026](https://arxiv.org/abs/2603.27631)) gives sharp asymptotics of such
+> two-phase estimates, for factor models and mixtures among others.
+
 What it depends on: the labels must go through what the model of $x$ calls a factor. Where that fails, as in control (ii), the
-loss stays however many labels there are. By its abstract, later work
-([Tinati and Tu, 2026](https://arxiv.org/abs/2603.27631)) gives sharp asymptotics of such two-phase estimates, for factor models and
-mixtures among others.
+loss stays however many labels there are.
 
 ## At full scale
 

@@ -220,6 +220,28 @@ verdicts = Verdicts(CLAIMS, run)
 r"""
 ## The idea
 
+<details class="symbols">
+<summary>Symbols</summary>
+
+| Symbol | Meaning |
+|:--|:--|
+| $x_0$, $x$ | a clean sample, and the same with noise |
+| $\sigma$ | level of the noise |
+| $\epsilon$ | Gaussian noise of level 1, or a network's prediction of it |
+| $D$ | the denoiser: best guess of the clean sample; in stage A also the dimension |
+| $D_c$, $D_u$ | prediction with the class, and without it |
+| $\Delta$ | guidance difference: $D_c-D_u$ |
+| $w$ | guidance scale, 1 is no guidance |
+| $\hat D$, $\hat D_{\text{CFG}}$ | guided prediction of a rule, and of classifier-free guidance |
+| $\Delta_\parallel$, $\Delta_\perp$ | part of $\Delta$ along $D_c$, and the part orthogonal to it |
+| $g$ | gain: length of the parallel part over that of $D_c$, with sign |
+| $\bar\Delta$ | what momentum made of the difference at the step before |
+| $\beta$ | momentum, negative in the paper |
+| $r$ | radius: largest length that rescaling leaves |
+| $\eta$ | share of the parallel part that is kept, 0 in the paper |
+
+</details>
+
 ### A sampler that follows predictions
 
 Take a clean sample $x_0$, add Gaussian noise of level $\sigma$, $x=x_0+\sigma\epsilon$, and ask for the best guess of
@@ -227,7 +249,7 @@ $x_0$. Its answer is the *denoiser* $D(x,\sigma)=\mathbb E[x_0\mid x]$. Sampling
 $\sigma$ and lets $\sigma$ fall while $x$ follows
 
 $$
-\frac{dx}{d\sigma}=\frac{x-D(x,\sigma)}{\sigma} .
+\frac{dx}{d\sigma}=\frac{x-D(x,\sigma)}{\sigma} . \tag{1}
 $$
 
 We solve it by Euler's method on 40 levels. In each step $x$ moves some of its way toward the prediction, and in the
@@ -237,7 +259,7 @@ There are two predictions. $D_c$ knows the class, $D_u$ does not. Their differen
 class adds, and classifier-free guidance (CFG, [Ho and Salimans, 2022](https://arxiv.org/abs/2207.12598)) exaggerates it:
 
 $$
-\hat D_{\text{CFG}}=D_u+w\,(D_c-D_u)=D_c+(w-1)\,\Delta .
+\hat D_{\text{CFG}}=D_u+w\,(D_c-D_u)=D_c+(w-1)\,\Delta . \tag{2}
 $$
 
 ### A gain and a turn
@@ -245,14 +267,14 @@ $$
 Split $\Delta$ along the prediction $D_c$, with inner products over all pixels of an image:
 
 $$
-\Delta_\parallel=g\,D_c,\qquad g=\frac{\langle\Delta,D_c\rangle}{\|D_c\|^2},\qquad \Delta_\perp=\Delta-\Delta_\parallel .
+\Delta_\parallel=g\,D_c,\qquad g=\frac{\langle\Delta,D_c\rangle}{\|D_c\|^2},\qquad \Delta_\perp=\Delta-\Delta_\parallel . \tag{3}
 $$
 
 The parallel part of CFG is $D_c\mapsto\big(1+(w-1)g\big)D_c$, a gain. If images are stored with 0 as middle gray, it is
 the contrast knob: bright gets brighter and dark gets darker. Dropping it makes the prediction shorter whenever $g\ge0$:
 
 $$
-\|D_c+(w-1)\Delta_\perp\|^2=\|D_c\|^2+(w-1)^2\|\Delta_\perp\|^2\;\le\;\|\hat D_{\text{CFG}}\|^2 .
+\|D_c+(w-1)\Delta_\perp\|^2=\|D_c\|^2+(w-1)^2\|\Delta_\perp\|^2\;\le\;\|\hat D_{\text{CFG}}\|^2 . \tag{4}
 $$
 
 It does not make it as short as $D_c$. Keep that in mind.
@@ -288,7 +310,7 @@ for column, (name, images) in zip(axes.T, panels.items()):
 figures.show(
     fig,
     caption=(
-        r"One step at $\sigma=2$ with exact predictions: the noisy digit, both predictions, their difference and its two "
+        r"Figure 1. One step at $\sigma=2$ with exact predictions: the noisy digit, both predictions, their difference and its two "
         "parts, and what guidance makes of them at $w=8$. Black is $-1$, white $+1$; what lies beyond is cut off."
     ),
     alt=(
@@ -302,7 +324,7 @@ figures.show(
 r"""
 ### Four lines
 
-Full APG does three things to $\Delta$ and then adds $(w-1)$ times the result, in this order:
+Full APG does three things to $\Delta$ and then adds $(w-1)$ times the result to $D_c$, as in equation (2). In this order:
 
 1. **Momentum.** $\Delta\leftarrow\Delta+\beta\,\bar\Delta$, where $\bar\Delta$ is what this line gave at the step before. With
    a *negative* $\beta$ a direction that comes up again and again is damped: a constant $\Delta$ tends to $\Delta/(1-\beta)$.
@@ -339,8 +361,8 @@ print("a constant difference of 1 under momentum -0.5:", ", ".join(f"{t:.3f}" fo
 
 # %% [markdown]
 r"""
-`APGuidance` in reprolib needs no projection at all: the parallel part is a multiple of $D_c$, so one number a sample
-says what to subtract.
+> `APGuidance` in reprolib needs no projection at all: the parallel part is a multiple of $D_c$, so one number a sample
+> says what to subtract.
 
 ### The space matters
 
@@ -417,8 +439,10 @@ def make_rule(arm, w, r, config, pixels):
 # %% [markdown]
 r"""
 The radius: run once without guidance, note each sample's largest $\|\Delta\|$ on its way, and take two thirds of the
-median. (The median over all steps would be nearly 0, for $\Delta$ vanishes late, and a tiny radius makes any rule look
-good at a high $w$, because it switches guidance off. Therefore we also note the share of steps that are shortened.)
+median. We also note the share of steps that are shortened.
+
+> The median over all steps would be nearly 0, for $\Delta$ vanishes late, and a tiny radius makes any rule look good at a
+> high $w$, because it switches guidance off.
 """
 
 
@@ -702,7 +726,7 @@ fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", nco
 figures.show(
     fig,
     caption=(
-        "How much longer samples are than real data. With exact predictions the parallel part is the whole of CFG's "
+        "Figure 2. How much longer samples are than real data. With exact predictions the parallel part is the whole of CFG's "
         "excess. With a learned denoiser it is the smaller share, and the orthogonal part alone overshoots, too. Gray "
         "band: what C1 allows to it; colored bands: 95% intervals over seeds."
     ),
@@ -717,7 +741,7 @@ figures.show(
 # %% [markdown]
 r"""
 The two stages disagree. Is it the digits, or is it the network? We can find out, since digits have an exact
-denoiser, too: that of the blurred digits above. The next table starts from the same noise and takes $D_c$ from one denoiser
+denoiser, too: that of the blurred digits in Figure 1. The next table starts from the same noise and takes $D_c$ from one denoiser
 and $\Delta$ from the other.
 """
 
@@ -756,7 +780,7 @@ fig.legend(*handles, loc="outside lower center", ncols=4)
 figures.show(
     fig,
     caption=(
-        "Time runs to the right, a line a seed. With exact predictions the class is settled early and the difference "
+        "Figure 3. Time runs to the right, a line a seed. With exact predictions the class is settled early and the difference "
         "vanishes. The network's difference lives on, and under guidance by the orthogonal part alone its prediction grows "
         "beyond the length of real images."
     ),
@@ -776,7 +800,7 @@ every seed is due to its narrow band and to the other side: samples of the ortho
 
 In stage B it fails for a better reason: the roles are exchanged. The table says why. With two exact denoisers, digits
 behave as stage A does: the orthogonal part adds nothing to what the blur adds. If only $\Delta$ is the network's, or only
-$D_c$, it adds a little. If both are, it adds more than these two together. The figure suggests both halves of a reason, with
+$D_c$, it adds a little. If both are, it adds more than these two together. Figure 3 suggests both halves of a reason, with
 stage A for what is exact. There the difference of the predictions vanishes as soon as $x$ has told its class. The network's
 goes on for much longer, so the orthogonal push goes on, too. And where $x$ has left the data, the exact $D_c$ pulls back, because
 the data are all it knows; the network's $D_c$ follows $x$ out and grows. This is no property of the split. We added the swap after we had seen C1 fail,
@@ -784,7 +808,7 @@ so it is an explanation and has no verdict.
 
 ### C2: quality at high scales
 
-Full APG against CFG on the same noise. The figure adds two older remedies, and the table has all rules (NaN: a stage has
+Full APG against CFG on the same noise. Figure 4 adds two older remedies, and the table has all rules (NaN: a stage has
 no such measure). *Beyond* is the percentage of pixels outside $[-1,1]$, *contrast* the standard deviation of
 pixels, *shortened* the share of steps in which rescaling does anything.
 """
@@ -825,7 +849,7 @@ fig.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", 
 figures.show(
     fig,
     caption=(
-        "Distance from the data, accuracy and diversity against the guidance scale. APG is better than CFG at every high "
+        "Figure 4. Distance from the data, accuracy and diversity against the guidance scale. APG is better than CFG at every high "
         "scale, and nowhere better than no guidance. Two older and simpler remedies are shown at the two highest scales. "
         "Dotted: as many real samples."
     ),
@@ -855,7 +879,7 @@ for ax, (arm, w), images in zip(axes, SHOWN, per_arm):
 figures.show(
     fig,
     caption=(
-        "One sample of each class by the learned denoiser, all from the same noise. At high scales CFG turns to pure "
+        "Figure 5. One sample of each class by the learned denoiser, all from the same noise. At high scales CFG turns to pure "
         "black and white; APG does so later."
     ),
     alt=(
@@ -873,8 +897,9 @@ First, no rule beats no guidance in FD, in either stage. Exact predictions need 
 does. What is measured is how much of the harm of a high scale is avoided, where the paper's models also gain from guidance.
 
 Second, the older remedies do as well. CFG rescaled is about level with APG, in stage A below it. In stage B clipping
-is far below both in FD. None of them was tuned, APG neither. (Clipping knows the range of pixels. In the
-latent space of large models there is no such range.)
+is far below both in FD. None of them was tuned, APG neither.
+
+> Clipping knows the range of pixels. In the latent space of large models there is no such range.
 
 Third, look at the row of the parallel part in stage B. Its FD is the lowest of all guided rules, and its accuracy is about that of
 no guidance. So half of the paper's picture holds with a learned denoiser: what is *useful* in guidance is the orthogonal
@@ -979,8 +1004,7 @@ tuned.pivot_table("FD", ["D", "eta", "radius"], "momentum", sort=False).round(3)
 r"""
 Momentum and projection do the work. Rescaling helps in every comparison of means, but hardly: with momentum on, few
 steps are longer than the radius, as the column *shortened* above shows. Without momentum it has more to do, see the last
-column of the grid. With three
-seeds, what the projection adds in stage B is uncertain.
+column of the grid. With few seeds, how much the projection adds in stage B is uncertain.
 
 The grid shows what to make of that. A smaller radius and a stronger momentum are better throughout, because
 both weaken guidance, and no guidance is best here. So this setting cannot tell a good
@@ -988,7 +1012,7 @@ radius from a small one. It can tell that each part, at fixed $w$, limits the ha
 
 ### C5: diversity, the claim that came out reversed
 
-The right column of the figure under C2 shows both measures.
+The right column of Figure 4 shows both measures.
 """
 
 # %%
@@ -1006,7 +1030,7 @@ the balance stays that of no guidance at every scale. What tilts it is the turn,
 the radius mend a part. Why the turn alone tilts more than the turn with the gain we have not tested.
 
 In stage B the recall of both falls so low at the scales of the verdict that no difference stands out. At the low scales of
-the figure APG's mean is higher. And beware of the measure: at the highest scale CFG's recall *rises* again while its FD
+Figure 4 APG's mean is higher. And beware of the measure: at the highest scale CFG's recall *rises* again while its FD
 explodes. Scattered samples are far from their neighbors, so their balls are huge and cover real images by accident.
 
 The paper's models are a different case. There saturation itself may cost recall, because images pushed to extremes resemble one
@@ -1063,7 +1087,7 @@ section on spaces for the arguments that make it the paper's.
   contrast more than a wrong stroke.
 - **CFG rescaled** matches the standard deviation over coordinates. These are pixels for the digits, and not for the mixtures or for MNIST
   at full scale, so that baseline is not quite Lin's there.
-- **Scales.** The verdicts are at $w=8$ and 15. The paper's tables for class-conditional models are at $w=4$, where our figure shows
+- **Scales.** The verdicts are at $w=8$ and 15. The paper's tables for class-conditional models are at $w=4$, where Figure 4 shows
   the same order with smaller gaps.
 - **Parameters.** $r$ follows from an unguided run and $\beta=-0.5$ everywhere. The paper chooses both for each model.
 - **Sampler.** Euler on 40 levels, one call a step. A two-stage solver would advance the momentum twice a step. Coarse steps are

@@ -201,13 +201,32 @@ verdicts = Verdicts(CLAIMS, run)
 r"""
 ## The idea
 
+<details class="symbols">
+<summary>Symbols</summary>
+
+| Symbol | Meaning |
+|:--|:--|
+| $p$, $p_i$ | the model's distribution over tokens, and its probability of token $i$ |
+| $A$ | the legal tokens |
+| $p_A$ | the model's distribution, restricted to legal tokens and renormalized |
+| $Z$ | legal mass: probability that the model's token is legal |
+| $V$ | tokens of the vocabulary |
+| $x$, $y$ | tokens that the first and the second loop accept |
+| $\psi_0$ | probability of the tokens that the first loop rejects |
+| $n$ | tokens that both loops reject |
+| $\hat Z$ | weight: the estimate of $Z$ |
+| $L$ | acceptances of an estimator after the first |
+| $M$ | particles: strings that grow together |
+
+</details>
+
 ### Draw, check, remove, draw again
 
 Fix a context. The model gives token $i$ the probability $p_i$, and $A$ is the set of legal tokens. What we want is the
 model's distribution, restricted and renormalized:
 
 $$
-p_A(i)=\frac{p_i\,\mathbb 1[i\in A]}{Z},\qquad Z=\sum_{i\in A}p_i .
+p_A(i)=\frac{p_i\,\mathbb 1[i\in A]}{Z},\qquad Z=\sum_{i\in A}p_i . \tag{1}
 $$
 
 *Token masking* asks about all $V$ tokens. *Rejection sampling* draws from $p$ until a token is legal, which takes
@@ -220,14 +239,15 @@ legal ones.
 
 There is an easy way to do this. Give every token an alarm clock that rings after an exponential time with rate $p_i$.
 Among any set of clocks, $i$ rings first with a probability proportional to $p_i$. So the order of ringing is the order
-of draws without replacement, and nothing has to be renormalized. (Taking minus the logarithm of the times gives the
-log-probabilities plus Gumbel noise, the form in the authors' code.)
+of draws without replacement, and nothing has to be renormalized.
+
+> Taking minus the logarithm of the times gives the log-probabilities plus Gumbel noise, the form in the authors' code.
 
 The clocks also answer how many checks ARS needs. The first legal clock rings at a time with rate $Z$, and a forbidden
 token is checked if it rings earlier:
 
 $$
-\mathbb E[\text{checks}]=1+\sum_{i\notin A}\frac{p_i}{p_i+Z}\;\le\;1+\sum_{i\notin A}\frac{p_i}{Z}=\frac1Z .
+\mathbb E[\text{checks}]=1+\sum_{i\notin A}\frac{p_i}{p_i+Z}\;\le\;1+\sum_{i\notin A}\frac{p_i}{Z}=\frac1Z . \tag{2}
 $$
 
 Equality would need a forbidden mass that is spread over infinitely many tokens. In the other extreme all of it sits on one
@@ -241,7 +261,7 @@ estimator. The first loop rejects tokens with total probability $\psi_0$ and acc
 in all, return
 
 $$
-x\qquad\text{and}\qquad\hat Z=\frac{1-\psi_0}{n+1}.
+x\qquad\text{and}\qquad\hat Z=\frac{1-\psi_0}{n+1}. \tag{3}
 $$
 
 Why is that unbiased? The probability of one course of events is a product: rejections $r_1,\dots,r_k$, then $x$, then
@@ -252,7 +272,7 @@ among the rejections $x$ came up. There are $n+1$ such places, so summing over t
 single loop sum to one, and we are left with
 
 $$
-\mathbb E\big[\hat Z\,\mathbb 1[x=i]\big]=p_i\,\mathbb 1[i\in A]:
+\mathbb E\big[\hat Z\,\mathbb 1[x=i]\big]=p_i\,\mathbb 1[i\in A]: \tag{4}
 $$
 
 the token and its weight together behave as if we had masked. A pair with this property is called *properly weighted*.
@@ -343,7 +363,7 @@ assert expect(awrs, p, legal, lambda draw: draw.first) == clocks
 
 # %% [markdown]
 r"""
-The formula leaves no room for variations. Ordinary rejection sampling with replacement has a family of estimators: after
+Equation (3) leaves no room for variations. Ordinary rejection sampling with replacement has a family of estimators: after
 $L+1$ acceptances and $n$ rejections, $L/(n+L)$ is unbiased (WRS in the paper). Without replacement the analogous
 formula for $L=2$ fails. So does the shortcut of a second loop that goes on in the old order, where $x$ cannot come up
 again.
@@ -426,16 +446,20 @@ the mean weight is right for every $M$.
 ### C1: unbiased, to the last digit
 
 Twenty random problems of two to six tokens, with rational probabilities. For each we enumerate all paths and compare
-the distribution of ARS with $p_A$, and $\mathbb E[\hat Z\,\mathbb 1[x=i]]$ with $p_i\,\mathbb 1[i\in A]$. For strings we
+the distribution of ARS with $p_A$, and the two sides of equation (4) with each other. For strings we
 take a random Markov chain over three symbols and a random set of legal strings of length two. A token is legal if the
 string can still be completed, and the product of the two weights must have the mean that the string has in the model.
 
 The fourth criterion is about a change that came after the paper. The authors' library now prefers, in most cases, one
 loop and one more check: if the next token in the old order is legal, too, or there is none, return $1-\psi_0$, else
-return $p_x$. (The library computes a longer product, which telescopes to this.) Given the first loop, the mean is
+return $p_x$.
+
+> The library computes a longer product, which telescopes to this.
+
+Given the first loop, the mean is
 
 $$
-(1-\psi_0)\,\frac{Z-p_x}{1-\psi_0-p_x}+p_x\,\frac{1-\psi_0-Z}{1-\psi_0-p_x}=Z .
+(1-\psi_0)\,\frac{Z-p_x}{1-\psi_0-p_x}+p_x\,\frac{1-\psi_0-Z}{1-\psi_0-p_x}=Z . \tag{5}
 $$
 """
 
@@ -682,7 +706,7 @@ continuations are unlikely. Five particles repair most of that, but not all.
 
 ### C3: checks follow the divergence
 
-The mechanism behind C2 is the formula with the clocks. We collect contexts that the method meets while it writes,
+The mechanism behind C2 is equation (2), the formula with the clocks. We collect contexts that the method meets while it writes,
 add contexts with random sets of legal tokens, compute $Z$ by masking, and let ARS draw twenty times at each. For the
 second part we compare a unigram and a trigram model at the same contexts: all prefixes of held-out lines that
 satisfy the constraint, where there are such lines.
@@ -788,7 +812,7 @@ right.legend(fontsize=8)
 figures.show(
     fig,
     caption=(
-        "Left: checks of ARS, mean of twenty draws at each context, against the divergence of the constrained from the "
+        "Figure 1. Left: checks of ARS, mean of twenty draws at each context, against the divergence of the constrained from the "
         "free model; one seed. Right: models of three qualities on held-out lines that obey the constraint, mean and 95% "
         "interval over lines."
     ),
@@ -812,7 +836,7 @@ print(f"mean checks {mean.mean():.2f}, by the clocks {clocks.mean():.2f}, bound 
 r"""
 The points hang below the curve by different amounts. The divergence fixes the price of ordinary rejection; how far ARS
 stays below depends on the shape of what is forbidden. A single forbidden token with nearly all of the mass
-costs one check. So the formula with the clocks is the sharper law, and the last line above compares the two.
+costs one check. So equation (2) is the sharper law, and the last line above compares the two.
 
 It also says what *adaptive* buys. Ignoring the repeats of a rejected token is the same as having removed it. Rejection
 with replacement and a cache of verdicts therefore makes the same checks as ARS, draw for draw. The gain over plain
@@ -919,7 +943,7 @@ ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
 figures.show(
     fig,
     caption=(
-        "Distance from the exact posterior relative to that of LCD, mean and 95% interval over seeds. LCD keeps its error "
+        "Figure 2. Distance from the exact posterior relative to that of LCD, mean and 95% interval over seeds. LCD keeps its error "
         "however often it is run; AWRS-SMC starts there with one particle and loses it with more."
     ),
     alt=(
@@ -953,7 +977,7 @@ Gamma(2, $Z$) distribution, and the second loop saves its last check when it com
 
 $$
 \mathbb E[\text{checks of AWRS}]=2-\sum_{i\in A}\frac{p_i^2}{Z^2}+\sum_{i\notin A}\Big(1-\frac{Z^2}{(p_i+Z)^2}\Big)
-\;\le\;2\,\mathbb E[\text{checks of ARS}].
+\;\le\;2\,\mathbb E[\text{checks of ARS}]. \tag{6}
 $$
 
 The inequality holds term by term, so the cost half of C5 is a theorem, and the experiment tests our code. The other half is not.
@@ -1033,7 +1057,7 @@ axes[0].legend(fontsize=8.5)
 figures.show(
     fig,
     caption=(
-        "Fifty small problems, solved exactly, and fifty large ones, simulated (bars: two standard errors). Dotted: what "
+        "Figure 3. Fifty small problems, solved exactly, and fifty large ones, simulated (bars: two standard errors). Dotted: what "
         "C5 allows. The variances lie near the curve of rejection sampling with replacement."
     ),
     alt=(
@@ -1074,7 +1098,7 @@ axes[0].set_ylabel("share of draws")
 figures.show(
     fig,
     caption=(
-        "Four unbiased weights on one problem: 200 Zipf tokens, every second one legal. The vertical line is $Z$, the mean "
+        "Figure 4. Four unbiased weights on one problem: 200 Zipf tokens, every second one legal. The vertical line is $Z$, the mean "
         "of each."
     ),
     alt=(
@@ -1090,10 +1114,12 @@ The variance stays below half of that of one check, close to it where $Z$ is nea
 large problems the two agree. On small ones AWRS is usually a little better, and far worse where one forbidden token has
 most of the mass.
 
+> The authors' library takes the later variant by default, except where one token has at least two thirds of the
+> probability; there it takes WRS. So what it calls AWRS today is not the estimator of the paper, though its mean is the
+> same.
+
 The later variant always spends at most one check beyond the token. On few tokens it is also the least noisy, on many it
-is the noisiest, as the histograms show: once the next token is forbidden, it returns the probability of $x$ alone. The authors' library
-takes it by default, except where one token has at least two thirds of the probability; there it takes WRS. So
-what it calls AWRS today is not the estimator of the paper, though its mean is the same.
+is the noisiest, as Figure 4 shows: once the next token is forbidden, it returns the probability of $x$ alone.
 
 ## Verdicts
 """
@@ -1105,7 +1131,7 @@ verdicts
 r"""
 At small scale the claims hold, as the table says, and some for simpler reasons than one might think. The checks that ARS saves against
 rejection with replacement are those that a cache saves. The weight is as noisy as the classical one. The
-bound on the cost is a theorem. What carries the method is the observation that exact sampling from a mask does not need
+bound on the cost, equation (6), is a theorem. What carries the method is the observation that exact sampling from a mask does not need
 the mask, and a proof that one number from the same game is a proper weight.
 
 What it depends on: the legal mass $Z$ at each step, and how concentrated the forbidden mass is. Where it stops working:

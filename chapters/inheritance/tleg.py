@@ -193,6 +193,30 @@ verdicts = Verdicts(CLAIMS, run)
 r"""
 ## The idea
 
+<details class="symbols">
+<summary>Symbols</summary>
+
+| Symbol | Meaning |
+|:--|:--|
+| $\theta_\ell$ | weights of layer $\ell$, all tensors of its block |
+| $\theta_B$ | base: the first of the two stored sets of weights, that of the first layer |
+| $\theta_A$ | slope: the second stored set, by which layers change |
+| $L$ | number of layers |
+| $\ell$ | number of a layer, from 0 to $L-1$ |
+| $t_\ell$ | position of layer $\ell$ on the line |
+| $g_\ell$ | gradient that layer $\ell$ would get if it were free |
+| $p^T$, $p^S$, $p^T_{nc}$, $p^S_{nc}$ | class probabilities: T those of the teacher, S those of the student, of class $c$ for image $n$ |
+| $N$ | images in a batch |
+| $C$ | number of classes |
+| $m$ | number of tokens |
+| $\mu$, $\sigma$ | mean and deviation over the entries of a vector |
+| $D$ | width of a block |
+| $e$ | epochs for which a descendant is tuned |
+| $w_\ell$ | weights of layer $\ell$ as one long vector, in C5 |
+| $s_\ell$ | score of layer $\ell$ on the first principal component |
+
+</details>
+
 ### A layer for every position
 
 A transformer block is a set of tensors: two LayerNorms, the map to queries, keys and values, the map back, and the two
@@ -200,10 +224,12 @@ maps of the MLP. Write $\theta$ for all of them. TLEG stores two such sets, a ba
 $L$ layers, numbered $\ell=0,\dots,L-1$, takes
 
 $$
-\theta_\ell=\theta_B+t_\ell\,\theta_A,\qquad t_\ell=\frac{\ell}{L}.
+\theta_\ell=\theta_B+t_\ell\,\theta_A,\qquad t_\ell=\frac{\ell}{L}. \tag{1}
 $$
 
-The position runs from 0 to $(L-1)/L$, so no layer ever reaches $\theta_B+\theta_A$. That is what the released code does.
+> This count of the layers, from 0, is that of the released code.
+
+The position runs from 0 to $(L-1)/L$, so no layer ever reaches $\theta_B+\theta_A$.
 Patches, positions of tokens, the last LayerNorm and the linear head are not on the line. They are stored as they are.
 """
 
@@ -238,7 +264,7 @@ gives
 
 $$
 \frac{\partial\mathcal L}{\partial\theta_B}=\sum_\ell g_\ell,\qquad
-\frac{\partial\mathcal L}{\partial\theta_A}=\sum_\ell \frac{\ell}{L}\,g_\ell .
+\frac{\partial\mathcal L}{\partial\theta_A}=\sum_\ell \frac{\ell}{L}\,g_\ell . \tag{2}
 $$
 
 The slope hears mostly from the late layers, the base from all. We check the second sum against the gradients of free
@@ -262,7 +288,7 @@ The bound network, called *auxiliary*, does not see labels. It learns the class 
 $N$ images in a batch, $C$ classes and the student's probabilities $p^S$, the released loss is
 
 $$
-\mathcal L=\frac{1}{NC}\sum_{n=1}^N\sum_{c=1}^C p^T_{nc}\,\big(\log p^T_{nc}-\log p^S_{nc}\big).
+\mathcal L=\frac{1}{NC}\sum_{n=1}^N\sum_{c=1}^C p^T_{nc}\,\big(\log p^T_{nc}-\log p^S_{nc}\big). \tag{3}
 $$
 
 Temperature 1, no label term: that is what the released command asks for. Two remarks help. The first term
@@ -296,7 +322,7 @@ the tokens, $m$ for their number, and $\mu(x)$, $\sigma(x)$ for mean and deviati
 
 $$
 \frac1m\sum_i\frac{x_i-\mu(x_i)}{\sigma(x_i)}\qquad\text{against}\qquad
-\frac{\bar x-\mu(\bar x)}{\sigma(\bar x)},\qquad \bar x=\frac1m\sum_i x_i .
+\frac{\bar x-\mu(\bar x)}{\sigma(\bar x)},\qquad \bar x=\frac1m\sum_i x_i . \tag{4}
 $$
 
 The second has deviation one. The first is an average of vectors of deviation one, and the more the tokens differ, the
@@ -523,7 +549,7 @@ table
 # %% [markdown]
 r"""
 The table holds the two mismatches for trained networks of equal depth, before any fine-tuning, with means over seeds. With
-the convention of stage 1 nothing is lost. Pooling before the norm changes the logits; a different constant changes them
+the convention of stage 1 nothing is lost. Pooling before the norm, the right side of equation (4), changes the logits; a different constant changes them
 by orders of magnitude less. The accuracies show what this costs here. Where it costs little, nobody notices. A test of one
 line, *the twin must give the same logits*, finds both.
 
@@ -555,7 +581,7 @@ ax.legend()
 figures.show(
     fig,
     caption=(
-        "Parameters to store for a family of models of the paper's largest width. The learngene is two blocks and what is "
+        "Figure 1. Parameters to store for a family of models of the paper's largest width. The learngene is two blocks and what is "
         "outside, however many models descend from it."
     ),
     alt="Stored parameters against the number of models: a rising gray line for separate models, a flat low line for the learngene.",
@@ -565,7 +591,7 @@ print(f"models of depths 4, 6, 8, 10 and 12: {five:.1f} times the learngene")
 
 # %% [markdown]
 r"""
-The last line comes close to the abstract's factor of about 19; which set of models it means, we could not verify.
+> The last line comes close to the abstract's factor of about 19; which set of models it means, we could not verify.
 
 ### C2: faster than scratch
 
@@ -599,10 +625,12 @@ grid.set_index("rate")["accuracy"].round(1).to_frame(f"accuracy (%), depth {sett
 
 # %% [markdown]
 r"""
+> On three other seeds, 0.008 and 0.016 were equal in the mean over depths, a shallow network liking the larger and a deep one
+> the smaller, and 0.032 was far worse.
+
 Our plan had 0.001 for both sides. The descendants keep it, since in a side test on other seeds, not shown here, they did
 about equally well from 0.0005 to 0.002 and no better beyond. For the rivals it is far too small, and would have made the gap of C2
-much wider than it is. They get the best rate of the grid. On three other seeds, 0.008 and 0.016 were equal in the mean over
-depths, a shallow network liking the larger and a deep one the smaller, and 0.032 was far worse.
+much wider than it is. They get the best rate of the grid.
 """
 
 # %%
@@ -639,7 +667,7 @@ ax.legend(loc="lower right")
 figures.show(
     fig,
     caption=(
-        "Networks of several depths, read off one line and tuned briefly, against networks from scratch with the same and "
+        "Figure 2. Networks of several depths, read off one line and tuned briefly, against networks from scratch with the same and "
         "with four times the epochs, at a learning rate tuned for them. Mean and 95% interval over seeds."
     ),
     alt=(
@@ -652,7 +680,7 @@ figures.show(
 # %% [markdown]
 r"""
 The descendants start from what the auxiliary network has learned from the same images, so winning at equal epochs is no
-surprise. The honest question is what the whole costs. The next figure asks how many epochs a network from scratch
+surprise. The honest question is what the whole costs. Figure 3 asks how many epochs a network from scratch
 needs to come as far, for one depth and one seed.
 """
 
@@ -680,7 +708,7 @@ ax.legend(loc="lower right")
 figures.show(
     fig,
     caption=(
-        f"Depth {settings.rung_depth}: each point is a training of its own, with its own schedule. Where the gray curve meets "
+        f"Figure 3. Depth {settings.rung_depth}: each point is a training of its own, with its own schedule. Where the gray curve meets "
         "the line, a network from scratch has caught up."
     ),
     alt="Accuracy from scratch against epochs, and a horizontal line at the accuracy of the descendant.",
@@ -698,7 +726,7 @@ If the line is what makes descendants good, then a learngene without a slope mus
 order, too. We compare before any fine-tuning, at the depths at which the auxiliary network has not been trained. A permutation
 of the positions keeps all layers and changes their order; for each depth we average five that are not the identity, and
 fine-tune the first of them. The other rows are ablations of the same trained line: *base only* throws the slope away after training, *stretched* spreads the
-positions from the first to the last one that stage 1 has trained, in place of $\ell/L$.
+positions from the first to the last one that stage 1 has trained, in place of the $\ell/L$ of equation (1).
 """
 
 # %%
@@ -737,7 +765,7 @@ axes[0].set_yticklabels(("one repeated\nlayer", "permuted\npositions"))
 figures.show(
     fig,
     caption=(
-        "What the line adds: accuracy minus that of one repeated layer, and minus that of its own layers in a wrong order. "
+        "Figure 4. What the line adds: accuracy minus that of one repeated layer, and minus that of its own layers in a wrong order. "
         "Right of zero the line wins. Mean, 95% interval and single seeds."
     ),
     alt="Paired differences in points with intervals and single seeds, before and after fine-tuning: line minus one repeated layer, line minus permuted positions.",
@@ -813,7 +841,7 @@ ax.axvline(20, color="#434955", linewidth=0.8, linestyle=":")
 ax.grid(axis="y", visible=False)
 figures.show(
     fig,
-    caption="New classes after fine-tuning, by start; mean with 95% interval and a dot for each seed. The dotted line is chance.",
+    caption="Figure 5. New classes after fine-tuning, by start; mean with 95% interval and a dot for each seed. The dotted line is chance.",
     alt="Horizontal bars of accuracy on new classes for TLEG, copied layers and random weights, with intervals and single seeds.",
 )
 
@@ -882,7 +910,7 @@ ax.legend()
 figures.show(
     fig,
     caption=(
-        "First principal component of the layers of freely trained transformers, one gray curve a seed, signs chosen so that "
+        "Figure 6. First principal component of the layers of freely trained transformers, one gray curve a seed, signs chosen so that "
         "the curves rise. On a line, the premise would hold."
     ),
     alt="Scores on the first principal component against the layer, one gray curve a seed with a mean and a fitted line.",
@@ -890,7 +918,7 @@ figures.show(
 
 # %% [markdown]
 r"""
-The sign of a principal component is free, and we let every curve rise on the whole, which flatters the line in the picture but
+The sign of a principal component is free, and we let every curve rise on the whole, which flatters the line in Figure 6 but
 not the statistic. The first line above also says how much of the layers' differences the component holds. Where that is
 little more than an equal share, layers differ in as many directions as they can, and PC1 is hardly a main direction.
 
@@ -906,7 +934,7 @@ verdicts
 # %% [markdown]
 r"""
 At small scale the algebra is exact, and after one epoch descendants are on average a little ahead of rivals that had four
-epochs at a rate of their own. What we could not find is a part for the slope to play. A single repeated layer does as well. So it seems
+epochs at a rate of their own. What we could not find is a part for the slope to play. A single repeated layer does as well (Figure 4). So it seems
 to be sharing, not the line, that lets depth change: layers that were trained to do each other's work can be added or
 left out. And what is learned from five digits does not help with five others. Random weights are ahead, of the learngene
 and of copied layers.

@@ -190,6 +190,30 @@ verdicts = Verdicts(CLAIMS, run)
 r"""
 ## The idea
 
+<details class="symbols">
+<summary>Symbols</summary>
+
+| Symbol | Meaning |
+|:--|:--|
+| $x$ | an input; with an index, that of a row |
+| $\sigma$ | activation of the hidden units |
+| $a_m$, $a_{tj}$ | input weights of a hidden unit |
+| $c_m$, $c_{tj}$ | bias of a hidden unit |
+| $w_m$, $w_{tj}$ | output weight of a hidden unit |
+| $F$, $F_t$ | output of the boosted sum, after $t$ steps: a prediction, half the log odds, or logits |
+| $F_0$ | the constant that boosting starts from |
+| $h$, $h_t$ | a piece: the tiny network that step $t$ adds |
+| $\rho$, $\rho_t$ | length of a step along its piece |
+| $J$ | hidden units of a piece |
+| $\ell$, $y$ | loss, and the target |
+| $r_i$ | residual of row $i$: minus the gradient of the loss |
+| $\eta$ | shrinkage: share of a Newton step, at most 1 |
+| $K$ | classes |
+| $\alpha$ | weight penalty of a network that is trained as a whole |
+| $q$ | the true Newton step in regression, 1 for a least-squares fit to all rows |
+
+</details>
+
 ### A network is a sum
 
 Let $x\in\mathbb R^D$ be an input. A network with one hidden layer of $M$ units computes
@@ -198,7 +222,7 @@ $\sigma$ and an output weight $w_m$. Boosting builds the function $F_T=F_0+\sum_
 $h_t$, where each piece is a tiny network with $J$ units,
 
 $$
-h_t(x)=w_{t0}+\sum_{j=1}^Jw_{tj}\,\sigma(a_{tj}^\top x+c_{tj}).
+h_t(x)=w_{t0}+\sum_{j=1}^Jw_{tj}\,\sigma(a_{tj}^\top x+c_{tj}). \tag{1}
 $$
 
 For a loss $\ell(y,F)$ of the target $y$ and the output $F$, step $t$ does four things.
@@ -235,9 +259,12 @@ print(f"five units by hand against reprolib: {np.abs(F - list(toy.staged_decisio
 
 # %% [markdown]
 r"""
+> The difference by hand is small but not zero, since the order of the sums differs. L-BFGS makes the last bits grow, as
+> the last exercise measures.
+
 ### One ordinary network
 
-Put all input weights side by side, multiply the output weights of piece $t$ by $\rho_t$, and add up the constants: the hidden layer has $TJ$
+Put the input weights of all pieces of equation (1) side by side, multiply the output weights of piece $t$ by $\rho_t$, and add up the constants: the hidden layer has $TJ$
 units, the output bias is $F_0+\sum_t\rho_tw_{t0}$. For two classes all of this is doubled, so that a plain sigmoid gives the probability. The
 result is a `torch.nn.Sequential` that knows nothing of boosting. And the first $t$ pieces alone are the network $F_t$ that
 the training had at step $t$, which was chosen to be good by itself.
@@ -263,15 +290,13 @@ for ax, t in zip(axes, (1, 5, 20, len(toy.steps_))):
 axes[0].set_ylabel("$x_2$")
 figures.show(
     fig,
-    caption="Where the first $t$ units of one boosted network change their decision (line). Circles and triangles are the two classes.",
+    caption="Figure 1. Where the first $t$ units of one boosted network change their decision (line). Circles and triangles are the two classes.",
     alt="Four panels with two interleaved half moons. With one unit the boundary is a straight line; with more units it bends between the moons.",
 )
 
 # %% [markdown]
 r"""
 One unit can only draw a line. Later units bend the boundary.
-
-The difference by hand is small but not zero, since the order of the sums differs. L-BFGS makes the last bits grow, as the last exercise measures.
 
 ## Experiments
 
@@ -488,7 +513,7 @@ axes[1].set(title="regression", ylabel="RMSE, GBNN / best solver")
 axes[2].set(title="all tables", ylabel="average rank (1 is best)")
 figures.show(
     fig,
-    caption="GBNN against the best other solver on each table: single splits (grey), mean and 95% interval over splits. Right: the rank of each method, mean over tables. Dotted: the limits of the claim, which holds the means over tables to them.",
+    caption="Figure 2. GBNN against the best other solver on each table: single splits (grey), mean and 95% interval over splits. Right: the rank of each method, mean over tables. Dotted: the limits of the claim, which holds the means over tables to them.",
     alt="Left: accuracy differences by table. Middle: ratios of RMSE by table with the limit at 1.05. Right: average ranks of the four methods with the limit at 2.5.",
 )
 
@@ -565,7 +590,7 @@ axes[0].legend()
 figures.show(
     fig,
     thumbnail=True,
-    caption="What is lost when units are switched off without training again: mean over tables and 95% interval over splits.",
+    caption="Figure 3. What is lost when units are switched off without training again: mean over tables and 95% interval over splits.",
     alt="Against the share of units left on, the loss of GBNN stays near zero down to a quarter of the units, while the network trained as a whole loses much more however its units are chosen.",
 )
 
@@ -574,9 +599,9 @@ r"""
 The reason is in the construction. Every $F_t$ was fitted as a model by itself, so switching off the last units goes back along the path of the training. In a
 network that was trained as a whole, nothing asked any part of it to work alone.
 
-The dashed line is a warning about the contrast. A good part of what the claim's baseline loses is only a wrong bias, since a sigmoid that is switched off takes its mean
+The line with the means kept in Figure 3 is a warning about the contrast. A good part of what the claim's baseline loses is only a wrong bias, since a sigmoid that is switched off takes its mean
 with it. With the means kept the other network loses much less, and with base seed 1 half of its units then lose no more points in classification than half of GBNN's. A quarter is still far too few for it. With tanh in place of the sigmoid
-the contrast in classification shrinks, too (see below).
+the contrast in classification shrinks, too (second exercise).
 
 Two cautions. Units that can be switched off without loss are also units that were trained for little: a shorter boosting would have given the same network. And for regression the mean
 rests on few tables. Where the test error moves much along the path, up or down, half of the units is another model, and the limit of the claim is easily missed.
@@ -702,7 +727,7 @@ for ax in axes[-1]:
 axes[0, 0].legend()
 figures.show(
     fig,
-    caption="Test loss along the boosting, a line for each split. Losses above the ceiling are drawn at it. A line ends early where boosting stopped.",
+    caption="Figure 4. Test loss along the boosting, a line for each split. Losses above the ceiling are drawn at it. A line ends early where boosting stopped.",
     alt="Six tables. With eta 0.1 the test loss falls and stays low. With eta 1 it falls faster and then rises on most tables.",
 )
 
@@ -714,7 +739,7 @@ steps reach a lower minimum on some tables, in far fewer steps. What the small s
 The ceiling is a choice of ours. Full steps can raise the loss beyond any bound, and how far is then a matter of rounding. Above the ceiling we only say: lost. It holds for
 both values of $\eta$ alike.
 
-Full steps go wrong in regression for a reason that can be counted. The step is always $\eta$. The training loss changes by $\eta\,(\tfrac\eta2-q)\sum_ih(x_i)^2$, so it rises exactly where $q<\eta/2$. The next table counts that. With all rows $q$
+Full steps go wrong in the regression tables of Figure 4 for a reason that can be counted. The step is always $\eta$. The training loss changes by $\eta\,(\tfrac\eta2-q)\sum_ih(x_i)^2$, so it rises exactly where $q<\eta/2$. The next table counts that. With all rows $q$
 stays near 1. With half of them the piece fits its own half and not the other, and $q$ falls.
 """
 
@@ -765,7 +790,7 @@ derivatives part by a little more than the relative $10^{-12}$ that we ask for, 
 - **Baselines.** We gave each method a third setting at small scale, $\alpha=1$ for the others, after a pilot had shown that an L-BFGS network with less penalty overfits the
   diabetes table. Learning rates of Adam and SGD are fixed, from the same pilot, and scikit-learn ends their training when the loss stalls. On Friedman's function SGD can end on a
   plateau that way. The best solver is another one then, but the average rank counts it.
-- **Units switched off.** The third way to cut the other network, with means kept, is ours, and no criterion uses it. Networks that are pruned and then trained on are another matter.
+- **Units switched off.** The third way to cut the other network, with means kept (Figure 3), is ours, and no criterion uses it. Networks that are pruned and then trained on are another matter.
 - **Rounding.** A fit repeats to the last bit on the same machine. On another processor the last bits differ, L-BFGS makes the difference grow, and after some units the predictions visibly differ (last
   exercise). C3 does not depend on it, and C4 at the level of its tolerance only. The others rest on means over tables and splits, and a criterion close to its limit may change sides there. Losses and RMSE are recorded up to a ceiling for that reason. The ceiling, the three
   extra splits and the four settings of the full run came in a review before it.
@@ -777,7 +802,7 @@ derivatives part by a little more than the relative $10^{-12}$ that we ask for, 
 
 Each question has a folded solution that runs with the chapter.
 
-1. On Friedman's function the test loss rises with $\eta=1$. Are small steps needed for their own sake, or because a piece sees half of the rows? Fit with all rows and compare.
+1. On Friedman's function the test loss rises with $\eta=1$ (Figure 4). Are small steps needed for their own sake, or because a piece sees half of the rows? Fit with all rows and compare.
 """
 
 # %% tags=["solution", "hide-cell"]

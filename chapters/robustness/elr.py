@@ -230,6 +230,30 @@ verdicts = Verdicts(CLAIMS, run)
 r"""
 ## The idea
 
+<details class="symbols">
+<summary>Symbols</summary>
+
+| Symbol | Meaning |
+|:--|:--|
+| $v$ | direction in which the two classes differ, of length 1 |
+| $\varepsilon^*$, $\varepsilon$ | true and given label in the linear model, 1 or $-1$ |
+| $\sigma$ | standard deviation of the clouds |
+| $\Delta$ | share of labels that are replaced by fair coins |
+| $\theta$ | weights of the linear model |
+| $n$ | training examples of the linear model |
+| $p$ | in the linear model the dimensions; elsewhere the softmax output of a network |
+| $C$, $y$ | classes of a network, and the given label as a one-hot vector |
+| $t$ | target of a training example: the running average of its outputs |
+| $\beta$ | how much of the old target stays, from 0 to 1 |
+| $\lambda$ | weight of the regularizer |
+| $z$ | in the linear model standard normal noise; elsewhere the logits |
+| $g$ | what the regularizer adds to the gradient for the logits, divided by $\lambda$ |
+| $c^*$ | the true class |
+| $q$, $q_\lambda$ | output on the true class of two, and the value above which training moves toward the truth |
+| $T$ | first step at which $\theta^\top v$ is at least $1/10$ |
+
+</details>
+
 ### Early learning in a linear model
 
 Two classes, $\varepsilon^*=\pm1$, are Gaussian clouds around $\pm v$ with $\|v\|=1$: $x=\varepsilon^*v+\sigma z$ in $p$
@@ -238,10 +262,10 @@ $\varepsilon$ wrong. We fit a direction $\theta$ by gradient descent on the logi
 
 $$
 \mathcal L(\theta)=\frac1n\sum_i\log\big(1+e^{-\varepsilon_i\theta^\top x_i}\big),\qquad
-\nabla\mathcal L=\frac1{2n}\sum_i x_i\big(\tanh(\tfrac12\theta^\top x_i)-\varepsilon_i\big).
+\nabla\mathcal L=\frac1{2n}\sum_i x_i\big(\tanh(\tfrac12\theta^\top x_i)-\varepsilon_i\big). \tag{1}
 $$
 
-(The paper prints $\tanh(\theta^\top x)$. Its loss has the gradient with the half, as the next cell shows.)
+> The paper prints $\tanh(\theta^\top x)$. Its loss has the gradient with the half, as the next cell shows.
 """
 
 # %%
@@ -273,7 +297,7 @@ ELR keeps a *target* $t\in\mathbb R^C$ for every training example, zero at first
 
 $$
 t\leftarrow\beta\,t+(1-\beta)\,p,\qquad
-\mathcal L=-\log p_y+\lambda\log\big(1-\langle p,t\rangle\big),
+\mathcal L=-\log p_y+\lambda\log\big(1-\langle p,t\rangle\big), \tag{2}
 $$
 
 averaged over the batch, with $t$ a constant for back-propagation. The second term falls without limit as the output
@@ -281,7 +305,7 @@ agrees with the target. Differentiate it, with $\partial p_k/\partial z_c=p_k(\d
 
 $$
 \frac{\partial\mathcal L}{\partial z}=p-y+\lambda g,\qquad
-g_c=\frac{p_c}{1-\langle p,t\rangle}\sum_k(t_k-t_c)\,p_k=-\,p_c\,\frac{t_c-\langle p,t\rangle}{1-\langle p,t\rangle}.
+g_c=\frac{p_c}{1-\langle p,t\rangle}\sum_k(t_k-t_c)\,p_k=-\,p_c\,\frac{t_c-\langle p,t\rangle}{1-\langle p,t\rangle}. \tag{3}
 $$
 
 If the target's largest entry is the true class $c^*$, then $g_{c^*}<0$, which works against both flaws. Whether it is enough
@@ -320,7 +344,7 @@ an output live on two classes, $q$ on the true one and $1-q$ on the wrong label,
 $t=p$. Then $\langle p,t\rangle=q^2+(1-q)^2$, and the coefficient on the true class becomes
 
 $$
-\big(p-y+\lambda g\big)_{c^*}=q-\lambda\,(q-\tfrac12).
+\big(p-y+\lambda g\big)_{c^*}=q-\lambda\,(q-\tfrac12). \tag{4}
 $$
 
 It is negative, so that the example moves *toward* the truth, only for $q>q_\lambda=\frac{\lambda}{2(\lambda-1)}$. Below
@@ -351,7 +375,7 @@ ax.legend(loc="lower left", ncols=2)
 figures.show(
     fig,
     caption=(
-        "A mislabeled example whose target has caught up with its output, by autograd. Below zero, to the right of a dot, "
+        "Figure 1. A mislabeled example whose target has caught up with its output, by autograd. Below zero, to the right of a dot, "
         "training moves the example toward the truth; above zero toward the wrong label."
     ),
     alt=(
@@ -439,7 +463,7 @@ axes[2].set(title="step's correlation with v", xlabel="step of size 0.01", ylim=
 figures.show(
     fig,
     caption=(
-        "The linear model, mean and 95% interval over ten draws. Left: the truth about mislabeled examples is learned "
+        "Figure 2. The linear model, mean and 95% interval over ten draws. Left: the truth about mislabeled examples is learned "
         "within a few steps and lost again. Middle: whose coefficients are large. Right: the direction of the step at the "
         "start; the theorem's bound is dotted."
     ),
@@ -458,8 +482,8 @@ that it would say little about data like ours, and we do not test it.
 
 ### C2: the gradient
 
-In each of 100 draws, eight outputs on seven classes, a $\lambda$ between 0 and 10, and four kinds of targets. The clamp
-is off, because the lemma has none.
+We compare equation (3) with autograd. In each of 100 draws, eight outputs on seven classes, a $\lambda$ between 0 and 10,
+and four kinds of targets. The clamp is off, because the lemma has none.
 """
 
 
@@ -504,8 +528,9 @@ r"""
 The networks: at small scale one hidden layer of 256 units with batch normalization, on 2,000 images of MNIST, for 40
 epochs (we had planned 50, and cut them for time when we saw that the curves no longer move). The labels
 follow the authors' symmetric noise: of the given share of examples, each gets a label drawn from *all* classes, so that
-one in ten of the new labels is the old one. (Others leave the true class out. The same percentage then means more wrong
-labels.) A further part of the data has labels just as noisy and serves as a validation set; test labels are clean.
+one in ten of the new labels is the old one. A further part of the data has labels just as noisy and serves as a validation set; test labels are clean.
+
+> Others leave the true class out when they draw a new label. The same percentage then means more wrong labels.
 
 Every loss gets the same network, start, noise, batches and epochs; optimizer, learning rate and weight decay are the
 paper's. The arms:
@@ -692,7 +717,7 @@ right.legend(*left.get_legend_handles_labels(), loc="center right", fontsize=8)
 figures.show(
     fig,
     caption=(
-        "Left: accuracy on clean test images, mean and 95% interval over seeds; dashed, what early stopping reaches "
+        "Figure 3. Left: accuracy on clean test images, mean and 95% interval over seeds; dashed, what early stopping reaches "
         "without any regularizer. Right: share of mislabeled training examples that are predicted as labeled."
     ),
     alt=(
@@ -746,7 +771,7 @@ for ax in (*axes[:, 0], axes[1, 1]):
 figures.show(
     fig,
     caption=(
-        "Training examples, mean over seeds: predicted as the true class (blue), as the given wrong label (orange), as "
+        "Figure 4. Training examples, mean over seeds: predicted as the true class (blue), as the given wrong label (orange), as "
         "something else (grey)."
     ),
     alt=(
@@ -786,7 +811,7 @@ axes[0].legend(loc="lower right", fontsize=8)
 figures.show(
     fig,
     caption=(
-        "Coefficient on the true class, $(p-y+\\lambda g)_{c^*}$, with 95% intervals over seeds. Below zero an example is "
+        "Figure 5. Coefficient on the true class, $(p-y+\\lambda g)_{c^*}$, with 95% intervals over seeds. Below zero an example is "
         "pushed toward the truth. Right: mislabeled examples after ten epochs; log odds 0 means $q=1/2$."
     ),
     alt=(
@@ -800,7 +825,7 @@ figures.show(
 r"""
 On clean examples the picture is the paper's: with ELR they keep pulling after cross-entropy has let go of them. On
 mislabeled examples it is subtler than a negative coefficient. Their *mean* is not negative. The third panel tells why. Cross-entropy pushes every mislabeled example away from the truth, and the harder the more the network
-believes in it. ELR has two crossings of zero. The lower one lies near one half, about where the two-class calculation puts it: an
+believes in it. ELR has two crossings of zero. The lower one lies near one half, about where the two-class calculation, equation (4), puts it: an
 example below it is given up. The upper one is not in that calculation, which lets the target catch up. A target that lags
 has $t_{c^*}<1$, at most $1-\beta^k$ after $k$ visits, and the push changes its sign at about
 $1-q=(1-t_{c^*})/(\lambda-1)$. As the target fills, this point moves outward, until the clamp takes the regularizer away.
@@ -828,7 +853,7 @@ ax.set(xlabel="epoch", ylabel="F1", ylim=(0, 1))
 ax.legend(loc="center right")
 figures.show(
     fig,
-    caption="Wrong labels found by disagreement with the target (solid) or with the output (dashed); 0.8 is dotted.",
+    caption="Figure 6. Wrong labels found by disagreement with the target (solid) or with the output (dashed); 0.8 is dotted.",
     alt=(
         "F1 by epoch. Both losses find wrong labels equally well in the first epochs; with cross-entropy F1 then falls "
         "toward zero, with ELR it stays high."
@@ -843,7 +868,7 @@ average. ELR does not make the information better, it keeps it.
 
 ### C6: why an average?
 
-With $\beta=0$ the target equals the output from the first step on, and our calculation applies at once: whatever class
+With $\beta=0$ the target equals the output from the first step on, and equation (4) applies at once: whatever class
 leads at the start is made permanent, before anything is learned. If that is so, the network should end with some classes
 that it hardly ever predicts. The table counts the classes that get at least one percent of the test images.
 """
@@ -854,7 +879,7 @@ pd.DataFrame({name: arms[name]["classes"].to_numpy() for name in arms}).agg(["me
 
 # %% [markdown]
 r"""
-How sensitive is ELR to its constants? Here are other values on MNIST, with fewer seeds. By the calculation above,
+How sensitive is ELR to its constants? Here are other values on MNIST, with fewer seeds. By equation (4),
 $\lambda\le2$ should memorize like cross-entropy, and the share should fall from there.
 """
 
@@ -881,7 +906,7 @@ axes[1].axvline(2, color="#434955", linestyle=":", linewidth=1)
 axes[1].legend(loc="upper right")
 figures.show(
     fig,
-    caption="ELR on MNIST by its constants, at the end of training; $\\lambda=0$ is cross-entropy, $\\lambda=2$ is dotted.",
+    caption="Figure 7. ELR on MNIST by its constants, at the end of training; $\\lambda=0$ is cross-entropy, $\\lambda=2$ is dotted.",
     alt=(
         "Test accuracy and memorized labels against lambda. With an averaged target lambda 1 memorizes like 0, and larger "
         "values memorize less and less. With beta 0 lambda 3 already memorizes little, but at 7 accuracy is lost."
@@ -953,14 +978,14 @@ papermill book/notebooks/robustness/elr.ipynb elr-asym.ipynb -p scale full -p da
   classes in order on the labels as they then are, so that part of the cats that became dogs become cats again. Which
   classes look alike is usual for [MNIST](https://arxiv.org/abs/1609.03683) and from the paper for CIFAR-10; the pairs for
   Fashion-MNIST are those of [Zhang and Sabuncu (2018)](https://arxiv.org/abs/1805.07836) as we recall them.
-- **Sources.** The two-class calculation and the figure of the push by belief are ours.
+- **Sources.** The two-class calculation and the right panel of Figure 5, the push by belief, are ours.
 
 ## Try it
 
 Each question has a folded solution that runs with the chapter.
 
-1. Set `lam = 3.0`. Which arm is best now? Look at where the third panel of the gradient figure crosses zero, and compare it
-   with the first figure. The solution trains on few images of MNIST, with one seed.
+1. Set `lam = 3.0`. Which arm is best now? Look at where the third panel of Figure 5 crosses zero, and compare it
+   with Figure 1. The solution trains on few images of MNIST, with one seed.
 """
 
 # %% tags=["solution", "hide-cell"]

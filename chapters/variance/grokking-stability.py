@@ -194,6 +194,30 @@ verdicts = Verdicts(CLAIMS, run)
 r"""
 ## The idea
 
+<details class="symbols">
+<summary>Symbols</summary>
+
+| Symbol | Meaning |
+|:--|:--|
+| $z$ | logits of a sample, a number a class |
+| $y$ | class of the sample |
+| $C$ | number of classes |
+| $p_c$, $p_y$ | probability that softmax gives to class $c$, and to the right one |
+| $\tilde z$ | logits, shifted so that the largest is 0 |
+| $\ell$ | loss of the sample |
+| $t$ | bits of precision of a floating-point number: 11, 24 or 53 |
+| $s$ | the function that takes the place of the exponential in StableMax |
+| $g$ | with StableMax the gap of two logits; with $\perp$Grad the gradient of one parameter tensor, as a vector |
+| $\theta$ | all parameters of the network |
+| $L$ | number of layers with weights |
+| $\lambda$ | factor by which all parameters are scaled |
+| $w$ | weights of one parameter tensor, as a vector |
+| $g_\perp$, $\hat g$ | the gradient without its part along $w$, and the same at the length of $g$ |
+| $\epsilon$, $\beta_2$ | settings of Adam: what is added to its denominator, and how long squared gradients are remembered |
+| $p$ | modulus of the arithmetic; the number of classes, too |
+
+</details>
+
 ### One plus almost nothing
 
 Let $z\in\mathbb R^C$ be the logits of a sample and $y$ its class. Softmax gives the probabilities
@@ -201,7 +225,7 @@ $p_c=e^{\tilde z_c}/\sum_{k}e^{\tilde z_k}$, where $\tilde z=z-\max_kz_k$ is shi
 $\ell=-\ln p_y$, with the gradient
 
 $$
-\frac{\partial\ell}{\partial z_c}=p_c-\mathbb 1[c=y] .
+\frac{\partial\ell}{\partial z_c}=p_c-\mathbb 1[c=y] . \tag{1}
 $$
 
 A confident and correct sample has $\tilde z_y=0$, and the sum is $1+\sum_{c\ne y}e^{\tilde z_c}$. A floating-point number
@@ -209,7 +233,7 @@ with $t$ bits of precision cannot tell $1+\delta$ from 1 for $\delta\le2^{-t}$. 
 and $p_y-1$ is exactly 0. With two classes this happens at the gap
 
 $$
-z_y-z_c=t\ln2,\qquad t=11,\ 24,\ 53\ \text{ for float16, float32, float64.}
+z_y-z_c=t\ln2,\qquad t=11,\ 24,\ 53\ \text{ for float16, float32, float64.} \tag{2}
 $$
 
 With more classes the sum of the small terms counts, and at most $\ln(C-1)$ is added. This is *softmax collapse*. The other
@@ -248,12 +272,13 @@ that grows like a straight line,
 
 $$
 s(x)=\begin{cases}x+1 & x\ge0\\ \dfrac1{1-x} & x<0\end{cases},\qquad
-\mathrm{StableMax}(z)_c=\frac{s(z_c)}{\sum_ks(z_k)} .
+\mathrm{StableMax}(z)_c=\frac{s(z_c)}{\sum_ks(z_k)} . \tag{3}
 $$
 
-It is the usual softmax of squeezed logits, $\mathrm{sign}(x)\ln(1+|x|)$. Two logits at $\pm g/2$ collapse only when
-$(1+g/2)^2$ reaches $2^t$, and we compute it in float64: the gap would have to be above a hundred million. What is lost is the
-invariance to shifts: StableMax does care about the mean of the logits.
+> What is lost is the invariance to shifts: StableMax does care about the mean of the logits.
+
+StableMax is the usual softmax of squeezed logits, $\mathrm{sign}(x)\ln(1+|x|)$. Two logits at $\pm g/2$ collapse only when
+$(1+g/2)^2$ reaches $2^t$, and we compute it in float64: the gap would have to be above a hundred million.
 """
 
 # %% tags=["hide-input"]
@@ -277,7 +302,7 @@ right.legend(fontsize=8.5, loc="lower left")
 figures.show(
     fig,
     caption=(
-        "Left: the exponential and its stand-in. Right: how strongly the loss pushes the right logit up, by the gap to a single "
+        "Figure 1. Left: the exponential and its stand-in. Right: how strongly the loss pushes the right logit up, by the gap to a single "
         "wrong one. Each precision follows the exact line and then ends: what comes after is exactly zero."
     ),
     alt=(
@@ -294,7 +319,7 @@ Collapse needs large gaps. Where do they come from? A network of ReLU layers wit
 parameters $\theta$ of its $L$ layers by $\lambda>0$, and the output is scaled by $\lambda^L$,
 
 $$
-f_{\lambda\theta}(x)=\lambda^Lf_\theta(x) .
+f_{\lambda\theta}(x)=\lambda^Lf_\theta(x) . \tag{4}
 $$
 
 No prediction changes. But once all samples are right, a larger $\lambda$ widens every gap and lowers the loss. The direction
@@ -347,12 +372,13 @@ r"""
 $\perp$Grad removes that direction. For every parameter tensor, with weights $w$ and gradient $g$ as vectors,
 
 $$
-g_\perp=g-\frac{w^\top g}{w^\top w}\,w,\qquad \hat g=g_\perp\frac{\|g\|}{\|g_\perp\|} ,
+g_\perp=g-\frac{w^\top g}{w^\top w}\,w,\qquad \hat g=g_\perp\frac{\|g\|}{\|g_\perp\|} , \tag{5}
 $$
 
 and the base optimizer takes its step with $\hat g$. The projection is made for each tensor separately, which is more than to
-remove $\theta$ as a whole: no layer may grow at the expense of another. The factor that restores the length is in the
-authors' code.
+remove $\theta$ as a whole: no layer may grow at the expense of another.
+
+> The factor that restores the length is in the authors' code.
 
 With plain gradient descent the step $\eta\hat g$ is orthogonal to $w$, and by Pythagoras $\|w\|^2$ grows by
 $\eta^2\|\hat g\|^2$ only. AdamW, the paper's choice, rescales every coordinate, and then the step is only roughly orthogonal.
@@ -377,7 +403,7 @@ r"""
 
 ### C1: the last bit
 
-We look for the gap at which two classes collapse by bisection, and then draw collapsed samples with more classes. The right
+By bisection we look for the gap of equation (2), at which two classes collapse, and then draw collapsed samples with more classes. The right
 logit is 0 and the others lie below the threshold, each by its own random amount.
 """
 
@@ -440,7 +466,7 @@ pd.DataFrame(
 
 # %% [markdown]
 r"""
-So a collapsed gradient is not zero, it is wrong. In exact arithmetic its components sum to zero, and what pushes the wrong
+So a collapsed gradient is not zero, it is wrong. In exact arithmetic the components in equation (1) sum to zero, and what pushes the wrong
 logits down pushes the right one up. In floating point the second half is missing. Keep this in mind for an optimizer that
 does not care how small a gradient is: Adam divides by the size of past gradients, and the authors set its safeguard
 $\epsilon$ to almost nothing.
@@ -604,7 +630,7 @@ fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", 
 figures.show(
     fig,
     caption=(
-        "One network and one split for each seed, three precisions of the loss; mean and 95% interval, or a thin line where there is one "
+        "Figure 2. One network and one split for each seed, three precisions of the loss; mean and 95% interval, or a thin line where there is one "
         "seed. When float32 collapses, the cosine falls and the logits jump. In float64 nothing of the kind happens in these steps."
     ),
     alt=(
@@ -616,7 +642,7 @@ figures.show(
 # %% [markdown]
 r"""
 The precision decides. Until the collapse float32 and float64 follow the same path, and then float32 leaves it. *Learning stops*
-is not quite the word for what happens. The logits jump, as the third panel shows, so the weights do move, while the gradient no longer
+is not quite the word for what happens. The logits jump, as the third panel of Figure 2 shows, so the weights do move, while the gradient no longer
 points along them. What is left of it after C1 is tiny and lopsided, and Adam with a vanishing $\epsilon$ takes that for a signal of
 normal size. The first question at the end of this chapter is about it.
 
@@ -695,7 +721,7 @@ fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", nco
 figures.show(
     fig,
     caption=(
-        "Training of C3 and C4, mean and 95% interval over seeds. After the data are fitted, the gradient of AdamW turns toward the "
+        "Figure 3. Training of C3 and C4, mean and 95% interval over seeds. After the data are fitted, the gradient of AdamW turns toward the "
         "weights and the logits keep growing. For ⊥AdamW the cosine is that of the gradient before the projection."
     ),
     alt=(
@@ -706,8 +732,8 @@ figures.show(
 
 # %% [markdown]
 r"""
-Look at the cosine of $\perp$AdamW. Its gradient, too, points along the weights for the most part; the pull is there as before, and
-the projection takes it away at every step. So a large cosine does not tell a network that will generalize from one that will not.
+Look at the cosine of $\perp$AdamW in Figure 3. Its gradient, too, points along the weights for the most part; the pull is there as before, and
+the projection of equation (5) takes it away at every step. So a large cosine does not tell a network that will generalize from one that will not.
 What counts is whether the optimizer follows it.
 
 ### C4: forbid the scaling
@@ -739,7 +765,7 @@ ax.legend(loc="center right")
 figures.show(
     fig,
     caption=(
-        "Test accuracy, mean and 95% interval over seeds; a thin line is a single seed. The orthogonal method generalizes while it fits the "
+        "Figure 4. Test accuracy, mean and 95% interval over seeds; a thin line is a single seed. The orthogonal method generalizes while it fits the "
         "data or soon after. AdamW fits them sooner and learns nothing else. With weight decay it begins to, later."
     ),
     alt=(
@@ -761,7 +787,7 @@ for AdamW to find it.
 
 StableMax leaves the optimizer alone and changes the loss. The gradient may scale the weights as it likes, but it does not vanish. The
 problem is $p=41$ with nine tenths of the pairs, at both scales, because with less data StableMax needs more steps than we have.
-AdamW runs at a learning rate of 0.02, for StableMax with $\beta_2=0.999$ as in the paper's Figure 1a.
+AdamW runs at a learning rate of 0.02, for StableMax with $\beta_2=0.999$ as in figure 1a of the paper.
 """
 
 # %%
@@ -791,7 +817,7 @@ fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", nco
 figures.show(
     fig,
     caption=(
-        "StableMax against cross-entropy in two precisions, mean and 95% interval over seeds. The two precisions coincide, since "
+        "Figure 5. StableMax against cross-entropy in two precisions, mean and 95% interval over seeds. The two precisions coincide, since "
         "float32 has not collapsed yet."
     ),
     alt=(
@@ -804,7 +830,8 @@ figures.show(
 r"""
 Two things are worth a look. The last column of the table is the collapse that an ordinary float32 softmax *would* have on StableMax's
 logits. It does StableMax no harm: it has no use for exponentials. And float64 does not help in these steps, though it has no collapse at all.
-More bits only move the edge. StableMax slows the fading down: its gradient decays like a power of the gap and not like an exponential.
+More bits only move the edge. StableMax slows the fading down: its gradient decays like a power of the gap and not like an exponential, as the
+right panel of Figure 1 shows.
 Nor is it a matter of $\beta_2$, in which the arms differ. In a check outside this run, cross-entropy in float64 stayed where it is with
 0.999 on six seeds, and StableMax with 0.99 did better than here on the one seed that we tried.
 
@@ -825,15 +852,15 @@ The arithmetic is exact, and the order of the collapses follows from it: logits 
 experiments add is the growth itself, and what happens at the edge.
 
 The two remedies are not two versions of one idea. StableMax leaves the pull along the weights in place and makes it harmless. $\perp$Grad
-removes it, and gains far more than safety. What it depends on: a network that is homogeneous in its weights, so that scaling is a free
+removes it, and gains far more than safety. What it depends on: a network that is homogeneous in its weights, equation (4), so that scaling is a free
 direction. With biases or normalization the projection is still defined, but it removes something else. Where the story stops: it
 explains why learning ends, not why the solution that is found without scaling is the general one.
 
 ## At full scale
 
-The full run here is a *reduced* one, on the paper's problem: $p=113$, two hidden layers of 200. Figure 6 for the MLP is run with five seeds
-(two for the references), Figure 1b as the arm with learning rate 0.01, Figure 2 at 70% of the pairs with one seed. The paper runs Figure
-2 for 20,000 steps; we stop after 4,000, more than a thousand steps beyond the collapse of float32 in a pilot run. C2 asks for its
+The full run here is a *reduced* one, on the paper's problem: $p=113$, two hidden layers of 200. We run figure 6 of the paper for the MLP with five seeds
+(two for the references), its figure 1b as the arm with learning rate 0.01, and its figure 2 at 70% of the pairs with one seed. The paper
+runs the last one for 20,000 steps; we stop after 4,000, more than a thousand steps beyond the collapse of float32 in a pilot run. C2 asks for its
 rule in every network, the five small ones and the large one. C5 stays on the small problem, with five seeds. It takes about a
 quarter of an hour on two CPU cores and needs no data:
 
@@ -846,8 +873,8 @@ steps for all three precisions. It gives the clearest picture of the claim: at $
 of their bits, and only float64 goes on as before. float16 leaves the common path when a few percent of its samples have collapsed. The
 threshold of 0.4 marks the event late.
 
-Not run here: StableMax and float64 for 80,000 steps (Figures 1a and 1c), multiplication and sparse parity (Figure 4), the transformer of Figure
-6, the other panels of Figure 2, and the appendix. In a pilot run of the panel with 40% of the pairs, which is not part of this record, the collapse in
+Not run from the paper: StableMax and float64 for 80,000 steps (its figures 1a and 1c), multiplication and sparse parity (its figure 4), the
+transformer of its figure 6, the other panels of its figure 2, and the appendix. In a pilot run of the panel with 40% of the pairs, which is not part of this record, the collapse in
 float32 peaked at 37% of the samples. The threshold 0.4 of C2 cannot be measured there, and the authors' notebook draws its line, labeled 50%, at 40%.
 
 ## What differs from the paper
@@ -861,7 +888,7 @@ float32 peaked at 37% of the samples. The threshold 0.4 of C2 cannot be measured
   bit is all there is. We do not shuffle.
 - **The first layer** is a sum of rows in place of a product with zeros and ones. Same function, same start, other rounding.
 - **Measurement.** The authors measure collapse after the step, we before it. They offer both the collapse and the share of zero losses; we use the first.
-- **Optimizers.** Plain AdamW has $\beta_2=0.99$ and $\epsilon=10^{-25}$; in Figure 2 at 40% the authors use $10^{-30}$. $\perp$AdamW has torch's defaults, as their code
+- **Optimizers.** Plain AdamW has $\beta_2=0.99$ and $\epsilon=10^{-25}$; in figure 2 of the paper, at 40%, the authors use $10^{-30}$. $\perp$AdamW has torch's defaults, as their code
   has in effect. Learning rates are the paper's where the problem is, and were not tuned for either side on the small problems.
 - **Sources.** We worked from the released code and the abstract. The thresholds and the gradient of a collapsed sample are our own calculation.
 

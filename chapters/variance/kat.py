@@ -231,13 +231,33 @@ verdicts = Verdicts(CLAIMS, run)
 r"""
 ## The idea
 
+<details class="symbols">
+<summary>Symbols</summary>
+
+| Symbol | Meaning |
+|:--|:--|
+| $x$ | input of an activation: a number, or a vector of one number a channel |
+| $F$, $F_1$, $F_2$ | rational activations, before and after the first map |
+| $P$, $Q$ | numerator and denominator of $F$ |
+| $a_i$, $b_j$ | coefficients of $P$ and of $Q$ |
+| $W_1$, $W_2$ | weights of the two maps |
+| $c_1$, $c_2$ | biases of the two maps |
+| $h$ | output of the block |
+| $\sigma$ | the fixed activation of an MLP |
+| $d$, $m$ | channels that go into a layer and that come out of it |
+| $g$ | groups of channels that share a function |
+| $s$ | the sum inside the absolute value of abs_sum |
+| $\alpha$ | gain: variance of a weight times $d$ |
+
+</details>
+
 ### A fraction of two polynomials, twice
 
 A transformer block mixes tokens by attention and channels by an MLP, $W_2\,\sigma(W_1x+c_1)+c_2$ with a fixed activation
 $\sigma$. KAT replaces $\sigma$ by a learnable function $F_2$, and puts another one, $F_1$, before the first map:
 
 $$
-h=W_2\,F_2\big(W_1F_1(x)+c_1\big)+c_2,\qquad F=\frac{P}{Q},\qquad P(x)=\sum_{i=0}^5a_ix^i .
+h=W_2\,F_2\big(W_1F_1(x)+c_1\big)+c_2,\qquad F=\frac{P}{Q},\qquad P(x)=\sum_{i=0}^5a_ix^i . \tag{1}
 $$
 
 The weights are those of the MLP. What is new are the ten coefficients of an $F$: $a_0$ to $a_5$ above, $b_1$ to $b_4$ below.
@@ -245,14 +265,16 @@ A polynomial below could be zero somewhere, and $F$ would have a pole. So one pu
 positive. There are two ways to do that:
 
 $$
-\text{sum\_abs:}\quad Q=1+\sum_{j=1}^4|b_j|\,|x|^j,\qquad\qquad
-\text{abs\_sum:}\quad Q=1+\Big|\sum_{j=1}^4b_jx^j\Big| .
+\mathrm{sum\_abs:}\quad Q=1+\sum_{j=1}^4|b_j|\,|x|^j,\qquad\qquad
+\mathrm{abs\_sum:}\quad Q=1+\Big|\sum_{j=1}^4b_jx^j\Big| . \tag{2}
 $$
 
 Either keeps $Q\ge1$, but they are different families. With sum_abs $Q$ is an even function, it grows with $|x|$, and the signs of the $b_j$ do
 nothing. With abs_sum the signs count, terms can cancel, and $Q$ has a kink wherever their sum changes its sign. **The paper defines
-abs_sum, and the released kernels compute sum_abs.** What was trained is therefore sum_abs, and so it is the default here. (A third
-version, the fallback for machines without these kernels, has $|b_j|\,x^j$ in the sum, and may vanish for negative $x$.)
+abs_sum, and the released kernels compute sum_abs.** What was trained is therefore sum_abs, and so it is the default here.
+
+> A third version, the fallback for machines without these kernels, has $|b_j|\,x^j$ in the sum, and may vanish for
+> negative $x$.
 
 The coefficients come from a least-squares fit to a known activation, and a fit belongs to one of the families:
 """
@@ -296,7 +318,7 @@ right.legend(loc="upper center")
 figures.show(
     fig,
     caption=(
-        "Left: the coefficients called gelu give GELU with the paper's denominator and another function with that of the kernels. Right: the "
+        "Figure 1. Left: the coefficients called gelu give GELU with the paper's denominator and another function with that of the kernels. Right: the "
         "error of swish, small in the range of the fit (gray) and growing outside."
     ),
     alt=(
@@ -325,11 +347,11 @@ needs the input, the output and $Q$:
 $$
 \frac{\partial F}{\partial x}=\frac{P'-FQ'}{Q},\qquad
 \frac{\partial F}{\partial a_i}=\frac{x^i}{Q},\qquad
-\frac{\partial F}{\partial b_j}=-\frac FQ\,\frac{\partial Q}{\partial b_j},
+\frac{\partial F}{\partial b_j}=-\frac FQ\,\frac{\partial Q}{\partial b_j}, \tag{3}
 $$
 
 where $\partial Q/\partial b_j$ is $\mathrm{sign}(b_j)|x|^j$ for sum_abs and $\mathrm{sign}(s)\,x^j$ for abs_sum, with $s$ the sum inside
-the bars. That is what `GroupRational` does, in one `torch.autograd.Function`. Here is the formula as it is written, and autograd on it:
+the bars. That is what `GroupRational` does, in one `torch.autograd.Function`. Here is equation (2) as it is written, and autograd on it:
 """
 
 
@@ -370,7 +392,7 @@ Let the inputs of a linear map be $F(x_1),\dots,F(x_d)$ with standard normal $x_
 $d\,\mathrm{Var}(W)\,\mathbb E[F(x)^2]$. It is 1 if
 
 $$
-\mathrm{Var}(W)=\frac\alpha d,\qquad\alpha=\frac1{\mathbb E_{x\sim N(0,1)}[F(x)^2]} .
+\mathrm{Var}(W)=\frac\alpha d,\qquad\alpha=\frac1{\mathbb E_{x\sim N(0,1)}[F(x)^2]} . \tag{4}
 $$
 
 We call this *the rule*. It gives $\alpha=1$ for `fc1`, which comes after the identity (and a LayerNorm), and the gain of swish for
@@ -391,7 +413,7 @@ Does the released code follow the rule? It draws `fc1` and `fc2` by it. The next
 else* in the other, and so overwrites both with deviation 0.02. Whoever trains a KAT with that code from scratch trains with the plain start.
 
 How much does it matter? That depends on the width, because 0.02 does not. Let the mixer's input have variance 1. We follow the variance of its output
-by the formula above, for the widths of this chapter and those of the paper:
+by equation (4), for the widths of this chapter and those of the paper:
 """
 
 # %%
@@ -460,7 +482,7 @@ The mean factor is near 1, and yet single stacks wander. (The blue lines end on 
 map says why they wander. A layer takes a variance $V$ to
 
 $$
-m(V)=\alpha\,\mathbb E_z\big[F(\sqrt V z)^2\big],
+m(V)=\alpha\,\mathbb E_z\big[F(\sqrt V z)^2\big], \tag{5}
 $$
 
 and $m(1)=1$ by construction. Whether a small deviation from 1 grows or dies is a matter of the slope there:
@@ -493,7 +515,7 @@ right.legend()
 figures.show(
     fig,
     caption=(
-        "Left: the variance through twelve layers, a line a seed. Right: by what factor one layer changes it. For swish the factor is below 1 "
+        "Figure 2. Left: the variance through twelve layers, a line a seed. Right: by what factor one layer changes it. For swish the factor is below 1 "
         "for small variances and above 1 for large ones, so 1 is an unstable balance; for ReLU it is 1 everywhere."
     ),
     alt=(
@@ -667,7 +689,7 @@ ax.legend(loc="lower right")
 figures.show(
     fig,
     caption=(
-        "Test accuracy of four networks of one size, mean and 95% interval over seeds. Solid: both maps of a mixer start by the rule. Dashed: "
+        "Figure 3. Test accuracy of four networks of one size, mean and 95% interval over seeds. Solid: both maps of a mixer start by the rule. Dashed: "
         "they start with deviation 0.02."
     ),
     alt=(
@@ -716,7 +738,7 @@ ax.axvline(1, color="#434955", linewidth=0.8, linestyle=":")
 ax.set(yticks=places, yticklabels=list(comparisons), xlabel="difference of test accuracy (points)")
 figures.show(
     fig,
-    caption="Paired differences: mean, 95% interval, and a mark for each seed. The dotted line is the threshold of C4.",
+    caption="Figure 4. Paired differences: mean, 95% interval, and a mark for each seed. The dotted line is the threshold of C4.",
     alt=(
         "Five rows with intervals. The comparison with a plain MLP and that of the two starts of an MLP lie far to the right. The comparison at the same "
         "start lies close to zero."
@@ -750,7 +772,7 @@ for ax, i, init in zip(axes, (1, 2), ("identity", "swish")):
     ax.legend(loc="upper left")
 figures.show(
     fig,
-    caption="What the activations of the last block have learned in the network of the first seed, a curve a group. Dotted: their start.",
+    caption="Figure 5. What the activations of the last block have learned in the network of the first seed, a curve a group. Dotted: their start.",
     alt=(
         "Left, a single curve close to the diagonal in the middle and bent away from it outside. Right, eight curves that dip below zero left of the "
         "middle, rise again on the far left and bend down on the right, unlike swish."

@@ -211,6 +211,30 @@ verdicts = Verdicts(CLAIMS, run)
 r"""
 ## The idea
 
+<details class="symbols">
+<summary>Symbols</summary>
+
+| Symbol | Meaning |
+|:--|:--|
+| $N$ | number of nodes |
+| $m_0$, $m$, $C$ | widths: features of a node, channels of a hidden layer, classes |
+| $P$ | propagation matrix, $N\times N$: a weighted sum over each node and its neighbors |
+| $Y$ | outputs of a layer before the ReLU, a row a node; $Y^{(L)}$ are the logits |
+| $H$ | outputs of a layer after the ReLU; $H^{(0)}$ are the features |
+| $W$ | weights of a layer, inputs by outputs |
+| $L$ | number of layers |
+| $\bar x$ | the signal that enters, a number a node; for general features their mean at each node |
+| $s$ | the part of $Y$ that comes from the weights, when features have rank one |
+| $f$ | the graph's share of the signal: $f_l=\lVert P^l\bar x\rVert^2$ |
+| $\sigma_l^2$ | variance of the weights of layer $l$ |
+| $\sigma^2_{f,l}$, $\sigma^2_{b,l}$ | variance for layer $l$ by the forward rule, and by the backward rule |
+| $\mathcal L$ | loss: linear in the logits in C1, cross-entropy in C2 |
+| $g$ | the graph's share of the gradient: $g_k=\lVert P^k\mathbf 1\rVert^2$, layers counted from the end |
+| $V$ | mean square of the signal in a layer, or of its gradient |
+| $S$ | instability: mean change of $\ln V$ from layer to layer, 0 at best |
+
+</details>
+
 ### A layer that averages
 
 A graph has $N$ nodes and an adjacency matrix $A$. Each node carries $m_0$ features, one row of the matrix $X$. A
@@ -219,7 +243,7 @@ graph convolution ([Kipf and Welling, 2017](https://arxiv.org/abs/1609.02907)) m
 
 $$
 Y^{(l)} = P\,H^{(l-1)}\,W^{(l)},\qquad H^{(l)}=\mathrm{ReLU}\big(Y^{(l)}\big),\qquad
-P=\tilde D^{-1/2}(A+I)\,\tilde D^{-1/2}.
+P=\tilde D^{-1/2}(A+I)\,\tilde D^{-1/2}. \tag{1}
 $$
 
 Here $H^{(0)}=X$, the diagonal matrix $\tilde D$ holds the degrees counted with the self-loops $I$, and $Y^{(L)}$ are
@@ -270,7 +294,7 @@ for ax, k in zip(axes, (0, 1, 2, 5)):
 figures.show(
     fig,
     caption=(
-        "A signal on three nodes (left) after one, two and five averages. Its squared length falls although no weight"
+        "Figure 1. A signal on three nodes (left) after one, two and five averages. Its squared length falls although no weight"
         " is involved."
     ),
     alt=(
@@ -289,7 +313,7 @@ of $P\bar x$ are not negative, so the ReLU passes through them and acts on $s^{(
 layer:
 
 $$
-Y^{(l)}=(P^l\bar x)\,s^{(l)\top},\qquad s^{(l)}=W^{(l)\top}\,\mathrm{ReLU}\big(s^{(l-1)}\big).
+Y^{(l)}=(P^l\bar x)\,s^{(l)\top},\qquad s^{(l)}=W^{(l)\top}\,\mathrm{ReLU}\big(s^{(l-1)}\big). \tag{2}
 $$
 
 Graph and weights separate. Write $f_l=\|P^l\bar x\|^2$ for the graph's share and $\sigma_l^2$ for the variance of the
@@ -298,7 +322,7 @@ weights of layer $l$, whose input width is $m$. Half of $s^{(l-1)}$ survives the
 $$
 \mathbb E\,\overline{Y^{(l)2}}=\frac{f_l}{N}\,\mathbb E\big[(s^{(l)})^2\big],\qquad
 \mathbb E\big[(s^{(l)})^2\big]=\tfrac12\,m\,\sigma_l^2\;\mathbb E\big[(s^{(l-1)})^2\big],\qquad
-\mathbb E\big[(s^{(1)})^2\big]=m_0\,\sigma_1^2 ,
+\mathbb E\big[(s^{(1)})^2\big]=m_0\,\sigma_1^2 , \tag{3}
 $$
 
 where the bar is the mean over nodes and channels. Kaiming initialization ([He et al.,
@@ -306,7 +330,7 @@ where the bar is the mean over nodes and channels. Kaiming initialization ([He e
 one fall. If we take Kaiming's scale for the first layer, a constant product asks for
 
 $$
-\sigma^2_{f,1}=\frac{2}{m_0},\qquad \sigma^2_{f,l}=\frac{2}{m}\,\frac{f_{l-1}}{f_l}\quad(l\ge2).
+\sigma^2_{f,1}=\frac{2}{m_0},\qquad \sigma^2_{f,l}=\frac{2}{m}\,\frac{f_{l-1}}{f_l}\quad(l\ge2). \tag{4}
 $$
 
 For general features Virgo takes $\bar x$ to be the mean over each node's features.
@@ -316,14 +340,14 @@ For general features Virgo takes $\bar x$ to be the mean over each node's featur
 The gradient travels the other way, and again each layer averages it, now with $P^\top=P$:
 
 $$
-\frac{\partial\mathcal L}{\partial H^{(l)}}=P\,\frac{\partial\mathcal L}{\partial Y^{(l+1)}}\,W^{(l+1)\top} .
+\frac{\partial\mathcal L}{\partial H^{(l)}}=P\,\frac{\partial\mathcal L}{\partial Y^{(l+1)}}\,W^{(l+1)\top} . \tag{5}
 $$
 
 At the output no node is special, so the vector of ones takes the place of $\bar x$, and we count layers from the end.
 With $g_k=\|P^k\mathbf 1\|^2$ the variances that pass the gradient on unchanged are
 
 $$
-\sigma^2_{b,L}=\frac{N}{(C-1)\,g_1},\qquad \sigma^2_{b,l}=\frac{2}{m}\,\frac{g_{L-l}}{g_{L-l+1}}\quad(l<L).
+\sigma^2_{b,L}=\frac{N}{(C-1)\,g_1},\qquad \sigma^2_{b,l}=\frac{2}{m}\,\frac{g_{L-l}}{g_{L-l+1}}\quad(l<L). \tag{6}
 $$
 
 The last layer sets the scale. We read its $C-1$ as the size of the gradient of a softmax whose prediction is uniform.
@@ -339,7 +363,8 @@ is the old rule of [Glorot and Bengio (2010)](https://proceedings.mlr.press/v9/g
 variance, the gain that a ReLU needs. Only the graph factors and the $C-1$ of the last layer make Virgo another rule.
 So beside plain Xavier, the paper's baseline, we run *Xavier for ReLU* as a control.
 
-Here is the method, next to reprolib's version, which adds checks and works on sparse matrices.
+Here is the method, with the variances of equation (4) and equation (6), next to reprolib's version, which adds checks
+and works on sparse matrices.
 """
 
 
@@ -363,7 +388,7 @@ print("By hand and from reprolib, Virgo's variances are the same.")
 r"""
 ### What it changes on a graph of the usual kind
 
-Before the experiments, a look at the numbers. The next figure shows the standard deviation of the weights in each
+Before the experiments, a look at the numbers. Figure 2 shows the standard deviation of the weights in each
 layer for a graph of our experiment. The graph factor between two hidden layers is close to one here, because words
 occur all over the graph, and a signal that is nearly even has little left to lose by averaging. So in the hidden
 layers Virgo is almost Kaiming, and both are a factor $\sqrt2$ above Xavier. In the first and the last layer fan-in and
@@ -426,7 +451,7 @@ sns.move_legend(ax, "upper left", bbox_to_anchor=(1, 1), title=None)
 figures.show(
     fig,
     caption=(
-        "Hidden layers: all rules but plain Xavier nearly agree. First and last layer: the rules for fan-in and for fan-out"
+        "Figure 2. Hidden layers: all rules but plain Xavier nearly agree. First and last layer: the rules for fan-in and for fan-out"
         " part, and Virgo lies between them, on Xavier for ReLU."
     ),
     alt=(
@@ -441,15 +466,15 @@ r"""
 
 ### C1: the exact case
 
-We draw many networks with random weights on the diluting graph above and average the squared pre-activations of each
-layer. Virgo's forward variances should hold the average at $2f_1/N$ and Kaiming's should let it follow $2f_l/N$.
+We draw many networks with random weights on the diluting graph of Figure 1 and average the squared pre-activations of each
+layer. By equation (3), Virgo's forward variances should hold the average at $2f_1/N$ and Kaiming's should let it follow $2f_l/N$.
 Backward, we take features that are positive everywhere and a loss that is linear in the logits,
-$\mathcal L=\sum_{ic}c_c\,Y^{(L)}_{ic}$ with $c\sim\mathcal N(0,I)$ independent of the weights. By the argument above,
+$\mathcal L=\sum_{ic}c_c\,Y^{(L)}_{ic}$ with $c\sim\mathcal N(0,I)$ independent of the weights. By the argument that led to equation (2),
 the gradient has rank one too, and
 
 $$
 \mathbb E\,\overline{\Big(\frac{\partial\mathcal L}{\partial H^{(l)}}\Big)^{2}}
-=\frac{g_{L-l}}{N}\;C\,\sigma_L^2\prod_{j=l+1}^{L-1}\tfrac12\,m\,\sigma_j^2 ,
+=\frac{g_{L-l}}{N}\;C\,\sigma_L^2\prod_{j=l+1}^{L-1}\tfrac12\,m\,\sigma_j^2 , \tag{7}
 $$
 
 which the backward variances turn into $C/(C-1)$ in every hidden layer.
@@ -515,7 +540,7 @@ for ax in axes:
 figures.show(
     fig,
     caption=(
-        "Lines are closed forms, points are averages over random networks. Left: Virgo holds the signal, with Kaiming"
+        "Figure 3. Lines are closed forms, points are averages over random networks. Left: Virgo holds the signal, with Kaiming"
         " it follows the graph down. Right: Virgo holds the gradient at its target. Kaiming is level there too, "
         "because this graph hardly shrinks a vector of ones."
     ),
@@ -537,7 +562,7 @@ $\partial\mathcal L/\partial Y^{(l)}$, over all nodes and channels, without any 
 a network is:
 
 $$
-S=\frac1{L-1}\sum_{l=2}^{L}\Big|\ln\frac{V_l}{V_{l-1}}\Big| .
+S=\frac1{L-1}\sum_{l=2}^{L}\Big|\ln\frac{V_l}{V_{l-1}}\Big| . \tag{8}
 $$
 
 It is zero when every layer passes on what it gets. From the same networks we take all that C2, C3 and C5 need.
@@ -644,7 +669,7 @@ sns.move_legend(axes[0, 1], "upper left", bbox_to_anchor=(1, 1), title=None)
 figures.show(
     fig,
     caption=(
-        "Signal and gradient through the deep network before training, mean and 95% interval over seeds. Level is "
+        "Figure 4. Signal and gradient through the deep network before training, mean and 95% interval over seeds. Level is "
         "stable. Virgo is flatter than Xavier in both pictures, and lies on Xavier for ReLU."
     ),
     alt=(
@@ -662,10 +687,11 @@ above the table put a number on it. The curve of Virgo forward in turn lies on t
 that remains is mostly at the output. The last layer has few outputs, and no single variance suits both the signal that
 enters it and the gradient that leaves it.
 
-The table shows $S$ for all rules, and $D$, the measure in the authors' code: a divergence between the per-node
-variances of successive hidden layers. $D$ grows with the square of the signal's scale, so small activations score
-well whatever their course. We report it, Kaiming and the control without a verdict: our threshold compares Virgo with
-plain Xavier, as the paper does.
+> $D$, the measure in the authors' code, grows with the square of the signal's scale, so small activations score well
+> whatever their course.
+
+The table shows $S$ for all rules, and $D$: a divergence between the per-node variances of successive hidden layers. We
+report it, Kaiming and the control without a verdict: our threshold compares Virgo with plain Xavier, as the paper does.
 """
 
 # %%
@@ -686,7 +712,7 @@ r"""
 ### C3: between its parents
 
 `Virgo forward` serves the signal alone and `Virgo backward` the gradient alone. The mean of the two should be better
-than each parent at the parent's weak side. In the picture, lower left is better.
+than each parent at the parent's weak side. In Figure 5, lower left is better.
 """
 
 # %%
@@ -726,7 +752,7 @@ axes[0, 1].legend(loc="upper left", bbox_to_anchor=(1, 1))
 figures.show(
     fig,
     caption=(
-        "Instability in the two directions, mean with 95% intervals. Virgo lies between its parents; Xavier is highest in "
+        "Figure 5. Instability in the two directions, mean with 95% intervals. Virgo lies between its parents; Xavier is highest in "
         "the backward direction. Kaiming fan-in is hidden below Virgo forward, Xavier for ReLU below Virgo."
     ),
     alt=(
@@ -738,8 +764,9 @@ figures.show(
 
 # %% [markdown]
 r"""
+> Glorot and Bengio made this trade between the two directions in 2010, for the same reason.
+
 The trade is real: what one parent gains in its own direction, it loses in the other, and the mean pays a little in both.
-It is the trade that Glorot and Bengio made in 2010, for the same reason.
 
 ### C4: does training profit?
 
@@ -842,7 +869,7 @@ axes[0, 0].legend(fontsize=7.5)
 figures.show(
     fig,
     caption=(
-        "Left: training loss of the deep network at each rule's best rate, median, with the 10th to 90th percentile of "
+        "Figure 6. Left: training loss of the deep network at each rule's best rate, median, with the 10th to 90th percentile of "
         "Xavier and Virgo; the line at one half is the goal. Right: test accuracy by depth, mean and 95% interval."
     ),
     alt=(
@@ -923,7 +950,7 @@ axes[0, 0].set_ylabel("open paths, relative to $2^{-l}$")
 figures.show(
     fig,
     caption=(
-        "Share of open paths relative to fair and independent coins (gray band: what C5 allows). Small points are "
+        "Figure 7. Share of open paths relative to fair and independent coins (gray band: what C5 allows). Small points are "
         "networks, diamonds the mean with its 95% interval."
     ),
     alt=(
@@ -951,7 +978,7 @@ How is the credit shared? Here nearly all of the distance to Xavier is the facto
 factor makes the same compromise at both ends, and on these graphs Virgo differs from it by a few percent of variance and
 by nothing that training shows. So C2 and C4 are true as stated, against the baseline that the paper names and that graph
 libraries use by default, and they say little about the graph. The graph factor, the idea that the method started from,
-matters where the input sits on few nodes, as in the pictures of C1.
+matters where the input sits on few nodes, as in Figure 1 and Figure 3.
 """
 
 # %% [markdown]

@@ -361,7 +361,7 @@ def test_book_works_from_files_without_a_server(book, open_page):
 def test_a_link_to_a_paper_shows_its_reference_to_pointer_and_keyboard(book, serve, open_page):
     page = open_page(base := serve(book))
     page.goto(f"{base}/{scoreboard.SMALL}/variance/virgo.html")
-    link, shown = page.locator("article a.paper").first, page.locator("#reference")
+    link, shown = page.locator("article a.paper").first, page.locator("#preview")
     assert shown.is_hidden()
     link.focus()
     assert shown.is_visible() and re.search(r"\(\d{4}\)\. \w", shown.inner_text())

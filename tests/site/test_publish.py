@@ -22,6 +22,25 @@ from pypdf import PdfReader
 from reprolib.book import digest, feeds, scoreboard, site
 
 ROOT = Path(__file__).parents[2]
+IDEA = r"""## The idea
+
+<details class="symbols">
+<summary>Symbols</summary>
+
+| Symbol | Meaning |
+|:--|:--|
+| $m$, $\sigma_m$ | width, and the deviation at width $m$ |
+
+</details>
+
+A variance $\sigma_m^2$ and the deviation $\sigma_m$ and
+
+$$\boldsymbol{v} = \frac{2}{m} \tag{1}$$
+
+> They say it in passing.
+
+They go on.
+"""
 ADDRESS = "https://github.com/someone/where-learning-starts"
 
 
@@ -75,12 +94,15 @@ def write_chapter(root: Path, slug: str, part: str, scale: str, verdicts: list[s
         "data": {"image/png": base64.b64encode(png.getvalue()).decode(), "text/plain": ["Figure: a card"]},
         "metadata": {
             "image/png": {"alt": "An empty card.", "width": 720, "height": 320},
-            "reprolib": {"caption": "The variance $\\sigma^2$ stays **level**.", "thumbnail": True},
+            "reprolib": {"caption": "Figure 1. The variance $\\sigma^2$ stays **level**.", "thumbnail": True},
         },
     }
     caption = {
         "output_type": "display_data",
-        "data": {"text/markdown": ["*The variance $\\sigma^2$ stays level.*"], "text/plain": ["The variance"]},
+        "data": {
+            "text/markdown": ["*Figure 1. The variance $\\sigma^2$ stays level.*"],
+            "text/plain": ["The variance"],
+        },
         "metadata": {"reprolib": {"role": "caption"}},
     }
     table = {
@@ -100,11 +122,12 @@ def write_chapter(root: Path, slug: str, part: str, scale: str, verdicts: list[s
         code(setup, tags=["setup", "hide-input"]),
         code('scale: str = "small"', tags=["parameters"]),
         code("# Parameters\nseed = 12345", tags=["injected-parameters"]),
-        markdown("## The idea\n\nA variance $\\sigma^2$ and\n\n$$\\boldsymbol{v} = \\frac{2}{m}$$"),
+        markdown(IDEA),
         code("show(fig)", [figure, caption]),
         markdown("## Verdicts"),
         code("verdicts", [table]),
-        markdown("## At full scale\n\nWhat changes.\n\n## Try it\n\n1. Another seed."),
+        markdown("## At full scale\n\nWhat changes equation (1) and not equation (2), says Figure 1."),
+        markdown("## Try it\n\n1. Another seed."),
     ]
     metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -402,6 +425,51 @@ def test_a_figure_shows_its_caption_once_with_maths(published, serve, open_page)
     assert [image.get_attribute(name) for name in ("alt", "width", "height")] == ["An empty card.", "720", "320"]
     page.locator("figcaption mjx-container").wait_for()
     assert page.locator("figcaption strong").inner_text() == "level"
+
+
+def test_numbers_in_prose_show_the_equation_and_the_figure_that_they_lead_to(published, serve, open_page):
+    page = open_page(base := serve(published))
+    page.goto(f"{base}/book/notebooks/variance/virgo.html", wait_until="load")
+    page.wait_for_function("document.getElementById('preview')")
+    assert page.locator("div.math .eqno").inner_text().strip("#\n ") == "(1)"
+    mentions, shown = page.locator("a.mention"), page.locator("#preview")
+    assert mentions.all_inner_texts() == ["equation (1)", "Figure 1"]  # there is no equation (2)
+    mentions.nth(0).focus()
+    assert shown.locator("mjx-container").inner_text() == page.locator("div.math mjx-container").inner_text()
+    mentions.nth(1).hover()
+    assert shown.locator("img:visible").count() == 1 and "stays level" in shown.inner_text()
+    page.keyboard.press("Escape")
+    assert shown.is_hidden()
+    mentions.nth(1).click()
+    assert page.url.endswith("#figure-1")
+
+
+def test_a_symbol_shows_what_the_table_says_and_not_what_it_says_of_another(published, serve, open_page):
+    page = open_page(base := serve(published))
+    page.goto(f"{base}/book/notebooks/variance/virgo.html", wait_until="load")
+    page.wait_for_function("document.getElementById('preview')")
+    shown, prose = page.locator("#preview"), page.get_by_text("A variance").locator("mjx-math")
+    page.locator("div.math mjx-frac mjx-den mjx-mi").last.hover()
+    assert " ".join(shown.inner_text().split()) == "𝑚 : width, and the deviation at width 𝑚"
+    page.mouse.move(5, 5)
+    assert shown.is_hidden()
+    page.locator("div.math mjx-num").hover()  # a 2 means nothing
+    assert shown.is_hidden()
+    prose.nth(1).locator("mjx-mi").first.hover()  # the sigma of sigma with an index
+    assert "𝜎" in shown.inner_text()
+    prose.nth(0).locator("mjx-mi").first.hover()  # sigma with an index and a power is another symbol
+    assert shown.is_hidden()
+
+
+@pytest.mark.parametrize("width", [1440, 1200, 390])
+def test_an_aside_stands_in_the_margin_where_there_is_one(published, serve, open_page, width):
+    page = open_page(base := serve(published), viewport={"width": width, "height": 900})
+    page.goto(f"{base}/book/notebooks/variance/virgo.html")
+    aside, after = page.locator("article div.margin"), page.get_by_text("They go on.")
+    aside.scroll_into_view_if_needed()
+    beside = aside.bounding_box()["x"] >= after.bounding_box()["x"] + after.bounding_box()["width"]
+    assert beside == (width >= 1200)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_full_runs_are_shown_where_they_were_made_and_only_there(published):

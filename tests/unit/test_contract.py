@@ -57,6 +57,25 @@ r"""
 # %% [markdown]
 r"""
 ## The idea
+
+<details class="symbols">
+<summary>Symbols</summary>
+
+| Symbol | Meaning |
+|:--|:--|
+| $x$ | input |
+| $y$, $y_1$ | output, and its first entry |
+| $\\hat{{y}}$ | its mean |
+
+</details>
+
+Of $x$ we know:
+
+$$
+y=x^2,\\qquad y_1=1. \\tag{{1}}
+$$
+
+Equation (1) is plotted in Figure 2, with $\\hat{{y}}$.
 The set $\\mathbb{{R}}$ and `{{braces}}` and the code `f"{{x}}"`.
 
 ## Experiments
@@ -66,8 +85,8 @@ The set $\\mathbb{{R}}$ and `{{braces}}` and the code `f"{{x}}"`.
 """
 
 # %%
-figures.show(fig, caption="A line.", alt="A line that rises.", thumbnail=True)
-figures.show(fig, caption="More.", alt="A line that falls.")
+figures.show(fig, caption="Figure 1. A line.", alt="A line that rises.", thumbnail=True)
+figures.show(fig, caption="Figure 2. More.", alt="A line that falls.")
 
 # %% [markdown]
 r"""
@@ -140,10 +159,19 @@ def test_a_good_chapter_keeps_the_contract(check):
         ('id="C4"', 'id="C3"', "at least four claims"),
         ('kind="exact"', 'kind="effect"', 'of kind "exact" or "bound"'),
         ("### C2: second\n", "", "claim C2 has no subsection"),
+        ('<details class="symbols">', "<details>", "must say what the symbols mean"),
+        ("| $x$ | input |\n", "", "must say what the symbols mean"),
+        ("$y_1$ |", "$y_2$ |", "explains $y_2$, which stands in no formula"),
+        (" \\tag{1}", "", "must end with ` \\tag{1}`"),
+        ("\\tag{1}", "\\tag{2}", "must end with ` \\tag{1}`"),
+        ("Figure 1. A line.", "A line.", "must begin with its number: `Figure 1. `"),
+        ("Figure 2. More.", "Figure 1. More.", "must begin with its number: `Figure 2. `"),
+        ("in Figure 2", "in Figure 3", "names Figure 3, which does not exist"),
+        ("Equation (1)", "Equation (2)", "names Equation (2), which does not exist"),
         ('tags=["nbval-check-output"]', "", "exactly one code cell"),
         ("\nverdicts\n", "\nverdicts\n\n# %%\nverdicts\n", "exactly one code cell"),
         ("\nverdicts\n", "\nverdicts\n" + "x = 1\n" * 40, "has 41 lines, at most 40"),
-        ('caption="A line.", ', "", "has no caption"),
+        ('caption="Figure 2. More.", ', "", "has no caption"),
         ('alt="A line that falls."', 'alt=""', "has no alt"),
         (", thumbnail=True", "", "must have thumbnail=True, found 0"),
         ('falls."', 'falls.", thumbnail=True', "must have thumbnail=True, found 2"),

@@ -44,6 +44,8 @@ FULL = {"device": str, "minutes": float, "memory_gb": float, "data": list, "mode
 KINDS = {str: "a text", int: "a whole number", float: "a number", list: "a list", dict: "a block of fields"}
 MAY_BE_EMPTY = ("full.data", "full.models", "full.reduced")
 MYST = re.compile(r"(?:^|[\s(*_])\{[A-Za-z][\w:+-]*\}`[^`\n]+`|^\s*(?:`{3,}|:{3,})\{|^\(\S+\)=\s*$", re.MULTILINE)
+SYMBOLS = re.compile(r'^<details class="symbols">\n<summary>Symbols</summary>\n\n(.+?)\n\n</details>$', re.M | re.S)
+MENTION = re.compile(r"\b([Ee]quation \(\d+\)|Figure \d+\b)")  # of a number that the chapter gives
 MACHINE_PATH = re.compile(r"(?<![\w./:])/(?:home|root|tmp|Users|work|mnt|private|var/folders)/[\w.-]+|\b[A-Z]:\\\w+")
 
 
@@ -60,7 +62,7 @@ def breaches(chapter: Chapter) -> list[Breach]:
     try:
         cells = chapter.notebook.cells
         rules = [rule(chapter) for rule in (header, opening)]
-        rules += [rule(cells) for rule in (headings, claims, code_cells, prose, try_it)]
+        rules += [rule(cells) for rule in (headings, claims, code_cells, prose, symbols, numbers, try_it)]
         found = list(itertools.chain(*rules))
     except Mistake as mistake:
         return [Breach(str(mistake))]
@@ -146,7 +148,7 @@ def claims(cells: list) -> Iterator[str]:
         yield f"## Claims must state at least four claims as Claim(id=..., kind=..., ...), found {len(found)}."
     if not {"exact", "bound"} & set(found.values()):
         yield 'at least one claim must be of kind "exact" or "bound".'
-    subsections = "\n".join(c.source for c in section(cells, "Experiments") if c.cell_type == "markdown")
+    subsections = words(section(cells, "Experiments"))
     for id in found:
         if not re.search(rf"^### +(?:[\w, ]+\b)?{re.escape(str(id))}\b", subsections, re.M):
             yield f"claim {id} has no subsection under ## Experiments: add `### {id}: ...`."
@@ -187,13 +189,50 @@ def prose(cells: list) -> Iterator[str]:
             yield f"cell {number} uses MyST syntax ({what!r}): write plain Markdown, Colab shows nothing else."
 
 
+def symbols(cells: list) -> Iterator[str]:
+    """A folded table says what each symbol means; the page shows it where a reader points at the symbol."""
+    text = "\n".join(cell.source for cell in section(cells, "The idea") if cell.cell_type == "markdown")
+    table = re.search(
+        r'^<details class="symbols">\n<summary>Symbols</summary>\n\n(.+?)\n\n</details>$', text, re.M | re.S
+    )
+    rows = re.findall(r"^\| (\$.+?\$) \| .+ \|$", table[1], re.M) if table else []
+    if len(rows) < 3:
+        yield "## The idea must say what the symbols mean, in a folded table: copy its form from another chapter."
+        return
+    maths = "".join(
+        "".join(cell.source for cell in cells if cell.cell_type == "markdown").replace(table[0], "").split()
+    )
+    for symbol in re.findall(r"\$(.+?)\$", " ".join(rows)):
+        if "".join(symbol.split()) not in maths:
+            yield f"the table of symbols explains ${symbol}$, which stands in no formula: leave it out."
+
+
+def numbers(cells: list) -> Iterator[str]:
+    """Equations and figures give their numbers, in order, and the prose names none that is not there."""
+    text = words(cells)
+    equations = [equation.strip() for equation in re.findall(r"\$\$(.+?)\$\$", text, re.S)]
+    shown = [call for call in calls(cells) if ast.unparse(call.func) == "figures.show"]
+    captions = [ast.unparse(k.value).lstrip("f'\"") for call in shown for k in call.keywords if k.arg == "caption"]
+    for number, equation in enumerate(equations, 1):
+        if not equation.endswith(rf" \tag{{{number}}}"):
+            yield f"the equation {equation[:30]!r} must end with ` \\tag{{{number}}}`, its number."
+    for number, caption in enumerate(captions, 1):
+        if not caption.startswith(f"Figure {number}. "):
+            yield f"the caption {caption[:30]!r} must begin with its number: `Figure {number}. `."
+    last = {"equation": len(equations), "figure": len(captions)}
+    for mention in MENTION.findall(text):
+        kind, number = re.findall(r"\w+", mention.lower())
+        if not 1 <= int(number) <= last[kind]:
+            yield f"the prose names {mention}, which does not exist."
+
+
 def try_it(cells: list) -> Iterator[str]:
     """Two or three questions; a solution is a code cell that runs with the chapter and is folded on its page."""
     for number, cell in enumerate(cells, 1):
         tags = cell.metadata.get("tags", ())
         if "solution" in tags and ("hide-cell" not in tags or cell not in section(cells, "Try it")):
             yield f"cell {number} is a solution: it belongs below Try it and needs the tag hide-cell, too."
-    text = "\n".join(cell.source for cell in section(cells, "Try it") if cell.cell_type == "markdown")
+    text = words(section(cells, "Try it"))
     questions = len(re.findall(r"^(?:[-*]|\d+\.) ", text, re.M))
     if questions not in (2, 3):
         yield f"## Try it must list two or three questions (as `1.` or `-` items), found {questions}."
@@ -253,6 +292,11 @@ def section(cells: list, heading: str) -> list:
             text += piece if inside else ""
         found += [new_markdown_cell(text)] if text else []
     return found
+
+
+def words(cells: list) -> str:
+    """Return the text of the Markdown cells."""
+    return "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
 
 
 def titles(cell: dict) -> list[str]:

@@ -32,6 +32,7 @@ from sphinx_external_toc.api import Document, FileItem, TocTree
 import reprolib
 from reprolib import claims
 from reprolib.book import feeds, oracles, scoreboard, seeds, site
+from reprolib.book.contract import MENTION
 
 TEMPLATES = "book/_templates"
 BIBLIOGRAPHY = "book/references.bib"
@@ -228,7 +229,7 @@ class Seeds(Generated):
 
 
 def adapt_chapter(app: Sphinx, doctree: nodes.document) -> None:
-    """Put the banner and the record of the full run into a chapter's page; number its figures and equations."""
+    """Put the banner and the record of the full run into a chapter's page; link the numbers in its text."""
     docname = app.env.docname
     for chapter in app.reprolib_book:
         if docname == chapter.small.docname:
@@ -242,12 +243,9 @@ def adapt_chapter(app: Sphinx, doctree: nodes.document) -> None:
                 cell.parent.remove(cell)
             if "tag_solution" in cell["classes"]:
                 cell["prompt_show"], cell["prompt_hide"] = "Show the solution", "Hide the solution"
-        for number, figure in enumerate(doctree.findall(nodes.figure), 1):
-            figure["ids"] = [f"figure-{number}"]
-            label = nodes.reference("", f"Figure {number}.", refuri=f"#figure-{number}", classes=["figure-number"])
-            figure[-1].insert(0, [label, nodes.Text(" ")])
-        for number, equation in enumerate(doctree.findall(nodes.math_block), 1):
-            equation["ids"], equation["number"] = [f"equation-{number}"], number
+        refer(doctree)
+        for aside in list(doctree.findall(nodes.block_quote)):  # Colab sets it off, this theme has a margin
+            aside.replace_self(nodes.container("", *aside.children, classes=["margin"]))
         [heading] = list(doctree.findall(nodes.title))[:1]
         if title:
             heading.children, heading.rawsource = [nodes.Text(title)], title
@@ -264,6 +262,31 @@ def adapt_chapter(app: Sphinx, doctree: nodes.document) -> None:
                     table = claims.verdict_table(chapter.full.claims) if chapter.full else ""
                     found = scoreboard.rows([chapter])
                     section.append(html(app, "full.html", docname, chapter=chapter, table=table, found=found))
+
+
+def refer(doctree: nodes.document) -> None:
+    """Make the numbers of equations and figures, which a chapter's text gives, places that its prose links to."""
+    places: set[str] = set()
+    for equation in doctree.findall(nodes.math_block):
+        if tag := re.search(r"\s*\\tag\{(\d+)\}", equation.astext()):
+            equation["ids"], equation["number"] = [f"equation-{tag[1]}"], tag[1]
+            equation[:] = [nodes.Text(equation.astext().replace(tag[0], ""))]
+            places |= {*equation["ids"]}
+    for figure in doctree.findall(nodes.figure):
+        first = next(iter(figure[-1].findall(nodes.Text)))
+        if label := re.match(r"Figure (\d+)\. ", first):
+            figure["ids"] = [f"figure-{label[1]}"]
+            first.parent.replace(first, nodes.Text(first[label.end() :]))
+            link = nodes.reference("", label[0].strip(), refuri=f"#figure-{label[1]}", classes=["figure-number"])
+            figure[-1].insert(0, [link, nodes.Text(" ")])
+            places |= {*figure["ids"]}
+    for paragraph in doctree.findall(nodes.paragraph):
+        for text in [child for child in paragraph.children if isinstance(child, nodes.Text)]:
+            pieces = [nodes.Text(piece) for piece in MENTION.split(text)]
+            for i, piece in enumerate(pieces):
+                if MENTION.fullmatch(piece) and (place := re.sub(r"\W+", "-", piece.lower()).strip("-")) in places:
+                    pieces[i] = nodes.reference("", piece, refuri=f"#{place}", classes=["mention"])
+            paragraph.replace(text, pieces)
 
 
 def preview_papers(app: Sphinx, doctree: nodes.document) -> None:
