@@ -1,0 +1,1 @@
+"""Numbers that describe a network or what training did to it."""
