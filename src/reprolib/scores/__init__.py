@@ -1,0 +1,1 @@
+"""Scores of training examples, and the choice of those to keep."""
