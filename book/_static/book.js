@@ -161,8 +161,8 @@
         const [symbol, meaning] = meanings.get(glyphs(found));
         found.classList.add("known");
         show(found, symbol.cloneNode(true), ": ", ...[...meaning.childNodes].map((part) => part.cloneNode(true)));
-        found.addEventListener("pointerleave", hide, { once: true });
-      }
+        found.addEventListener("pointerleave", (left) => left.pointerType === "mouse" && hide(), { once: true });
+      } else if (event.pointerType !== "mouse") hide(); // a finger leaves at once: the next tap takes it away
     });
   }
 

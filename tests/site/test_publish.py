@@ -461,6 +461,17 @@ def test_a_symbol_shows_what_the_table_says_and_not_what_it_says_of_another(publ
     assert shown.is_hidden()
 
 
+def test_a_symbol_that_is_tapped_shows_its_meaning_until_the_next_tap(published, serve, open_page):
+    page = open_page(base := serve(published), has_touch=True, viewport={"width": 390, "height": 844})
+    page.goto(f"{base}/book/notebooks/variance/virgo.html", wait_until="load")
+    page.wait_for_function("document.getElementById('preview')")
+    page.locator("div.math mjx-frac mjx-den mjx-mi").last.tap()
+    page.wait_for_timeout(300)
+    assert page.locator("#preview").is_visible()
+    page.get_by_text("They go on.").tap()
+    assert page.locator("#preview").is_hidden()
+
+
 @pytest.mark.parametrize("width", [1440, 1200, 390])
 def test_an_aside_stands_in_the_margin_where_there_is_one(published, serve, open_page, width):
     page = open_page(base := serve(published), viewport={"width": width, "height": 900})
