@@ -142,31 +142,40 @@
     document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
 
     // A symbol is known by the glyphs that MathJax draws for it, and those in the table of symbols say what it means.
+    const symbols = document.querySelector("details.symbols");
+    if (!symbols) return;
     const glyphs = (node) => node.localName + (node.localName === "mjx-c" ? node.classList[0] : "") + [...node.children].map(glyphs);
-    const meanings = new Map();
-    document.querySelectorAll("details.symbols tr").forEach(function (row) {
-      row.cells[0].querySelectorAll("mjx-math").forEach(function (symbol) {
-        if (symbol.children.length === 1) meanings.set(glyphs(symbol.children[0]), [symbol.parentElement, row.cells[1]]);
+    function readMeanings() {
+      const found = new Map();
+      symbols.querySelectorAll("tr").forEach(function (row) {
+        row.cells[0].querySelectorAll("mjx-math").forEach(function (symbol) {
+          if (symbol.children.length === 1) found.set(glyphs(symbol.children[0]), [symbol.parentElement, row.cells[1]]);
+        });
       });
-    });
-    if (!meanings.size) return;
-    const article = document.querySelector("article");
-    article.addEventListener("pointerover", function (event) {
-      let found = null;
-      const formula = event.target.closest("mjx-math");
-      for (let node = event.target; formula && node !== formula; node = node.parentElement) {
-        if (meanings.has(glyphs(node))) found = node; // the largest: a letter with its index before the letter
+      return found;
+    }
+    let meanings = null; // MathJax draws the whole page at once: the table is there when a formula is
+    symbols.closest("article").addEventListener("pointerover", function (event) {
+      const formula = symbols.contains(event.target) ? null : event.target.closest("mjx-math");
+      let known = null;
+      if (formula) {
+        meanings ??= readMeanings();
+        for (let node = event.target; node !== formula; node = node.parentElement) {
+          const meaning = meanings.get(glyphs(node));
+          if (meaning) known = [node, ...meaning]; // the largest: a letter with its index before the letter
+        }
       }
-      if (found && !found.closest("details.symbols")) {
-        const [symbol, meaning] = meanings.get(glyphs(found));
-        found.classList.add("known");
-        show(found, symbol.cloneNode(true), ": ", ...[...meaning.childNodes].map((part) => part.cloneNode(true)));
-        found.addEventListener("pointerleave", (left) => left.pointerType === "mouse" && hide(), { once: true });
+      if (known) {
+        const [node, symbol, meaning] = known;
+        node.classList.add("known");
+        show(node, symbol.cloneNode(true), ": ", ...[...meaning.childNodes].map((part) => part.cloneNode(true)));
+        node.addEventListener("pointerleave", (left) => left.pointerType === "mouse" && hide(), { once: true });
       } else if (event.pointerType !== "mouse") hide(); // a finger leaves at once: the next tap takes it away
     });
   }
 
   document.addEventListener("DOMContentLoaded", function () {
+    makePreviews();
     const table = document.getElementById("claims-table");
     if (table) {
       makeSortable(table);
@@ -174,9 +183,6 @@
     }
     makeScrollersFocusable();
   });
-  window.addEventListener("load", function () {
-    makeScrollersFocusable();
-    Promise.resolve(window.MathJax?.startup?.promise).then(makePreviews);
-  });
+  window.addEventListener("load", makeScrollersFocusable);
   window.addEventListener("resize", makeScrollersFocusable);
 })();

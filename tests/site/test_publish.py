@@ -427,10 +427,16 @@ def test_a_figure_shows_its_caption_once_with_maths(published, serve, open_page)
     assert page.locator("figcaption strong").inner_text() == "level"
 
 
+def with_maths(open_page, base: str, **options):
+    """Open a chapter and wait until its formulas are drawn."""
+    page = open_page(base, **options)
+    page.goto(f"{base}/book/notebooks/variance/virgo.html")
+    page.locator("div.math mjx-container").wait_for()
+    return page
+
+
 def test_numbers_in_prose_show_the_equation_and_the_figure_that_they_lead_to(published, serve, open_page):
-    page = open_page(base := serve(published))
-    page.goto(f"{base}/book/notebooks/variance/virgo.html", wait_until="load")
-    page.wait_for_function("document.getElementById('preview')")
+    page = with_maths(open_page, serve(published))
     assert page.locator("div.math .eqno").inner_text().strip("#\n ") == "(1)"
     mentions, shown = page.locator("a.mention"), page.locator("#preview")
     assert mentions.all_inner_texts() == ["equation (1)", "Figure 1"]  # there is no equation (2)
@@ -445,9 +451,7 @@ def test_numbers_in_prose_show_the_equation_and_the_figure_that_they_lead_to(pub
 
 
 def test_a_symbol_shows_what_the_table_says_and_not_what_it_says_of_another(published, serve, open_page):
-    page = open_page(base := serve(published))
-    page.goto(f"{base}/book/notebooks/variance/virgo.html", wait_until="load")
-    page.wait_for_function("document.getElementById('preview')")
+    page = with_maths(open_page, serve(published))
     shown, prose = page.locator("#preview"), page.get_by_text("A variance").locator("mjx-math")
     page.locator("div.math mjx-frac mjx-den mjx-mi").last.hover()
     assert " ".join(shown.inner_text().split()) == "𝑚 : width, and the deviation at width 𝑚"
@@ -462,9 +466,7 @@ def test_a_symbol_shows_what_the_table_says_and_not_what_it_says_of_another(publ
 
 
 def test_a_symbol_that_is_tapped_shows_its_meaning_until_the_next_tap(published, serve, open_page):
-    page = open_page(base := serve(published), has_touch=True, viewport={"width": 390, "height": 844})
-    page.goto(f"{base}/book/notebooks/variance/virgo.html", wait_until="load")
-    page.wait_for_function("document.getElementById('preview')")
+    page = with_maths(open_page, serve(published), has_touch=True, viewport={"width": 390, "height": 844})
     page.locator("div.math mjx-frac mjx-den mjx-mi").last.tap()
     page.wait_for_timeout(300)
     assert page.locator("#preview").is_visible()
