@@ -191,17 +191,12 @@ def prose(cells: list) -> Iterator[str]:
 
 def symbols(cells: list) -> Iterator[str]:
     """A folded table says what each symbol means; the page shows it where a reader points at the symbol."""
-    text = "\n".join(cell.source for cell in section(cells, "The idea") if cell.cell_type == "markdown")
-    table = re.search(
-        r'^<details class="symbols">\n<summary>Symbols</summary>\n\n(.+?)\n\n</details>$', text, re.M | re.S
-    )
+    table = SYMBOLS.search(words(section(cells, "The idea")))
     rows = re.findall(r"^\| (\$.+?\$) \| .+ \|$", table[1], re.M) if table else []
     if len(rows) < 3:
         yield "## The idea must say what the symbols mean, in a folded table: copy its form from another chapter."
         return
-    maths = "".join(
-        "".join(cell.source for cell in cells if cell.cell_type == "markdown").replace(table[0], "").split()
-    )
+    maths = "".join(words(cells).replace(table[0], "").split())
     for symbol in re.findall(r"\$(.+?)\$", " ".join(rows)):
         if "".join(symbol.split()) not in maths:
             yield f"the table of symbols explains ${symbol}$, which stands in no formula: leave it out."

@@ -271,7 +271,7 @@ def refer(doctree: nodes.document) -> None:
         if tag := re.search(r"\s*\\tag\{(\d+)\}", equation.astext()):
             equation["ids"], equation["number"] = [f"equation-{tag[1]}"], tag[1]
             equation[:] = [nodes.Text(equation.astext().replace(tag[0], ""))]
-            places |= {*equation["ids"]}
+            places.update(equation["ids"])
     for figure in doctree.findall(nodes.figure):
         first = next(iter(figure[-1].findall(nodes.Text)))
         if label := re.match(r"Figure (\d+)\. ", first):
@@ -279,7 +279,7 @@ def refer(doctree: nodes.document) -> None:
             first.parent.replace(first, nodes.Text(first[label.end() :]))
             link = nodes.reference("", label[0].strip(), refuri=f"#figure-{label[1]}", classes=["figure-number"])
             figure[-1].insert(0, [link, nodes.Text(" ")])
-            places |= {*figure["ids"]}
+            places.update(figure["ids"])
     for paragraph in doctree.findall(nodes.paragraph):
         for text in [child for child in paragraph.children if isinstance(child, nodes.Text)]:
             pieces = [nodes.Text(piece) for piece in MENTION.split(text)]
