@@ -151,14 +151,14 @@ def run(jobs: Sequence[Job], workers: int, report: Report = lambda *_: None) -> 
     if not jobs:
         return
     sweep_leftovers(jobs[0].chapter.root)
-    for job in jobs:  # not in the threads: in CPython 3.11 two that parse at once may fail (python/cpython#106905)
-        job.provenance = provenance(job)
     pool = ThreadPoolExecutor(workers)
     done = threading.Semaphore(0)
     futures = []
     try:
         for job in jobs:
             job.report = report
+            # Not in the threads: in CPython 3.11 two that parse at once may fail (python/cpython#106905).
+            job.provenance = provenance(job)
             futures.append(pool.submit(execute, job))
             futures[-1].add_done_callback(lambda _: done.release())
         while futures:
