@@ -141,6 +141,7 @@ def show(fig: Figure, *, caption: str, alt: str, thumbnail: bool = False) -> Non
     if not caption.strip() or not alt.strip():
         raise ValueError("every figure needs a caption and an alt text.")
     light = _png(fig)
+    fig.set_layout_engine("none")  # the layout of the light one stays
     darken(fig)
     ours = {"caption": caption, "thumbnail": thumbnail, "dark": _png(fig)}
     plt.close(fig)

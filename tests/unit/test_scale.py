@@ -68,5 +68,6 @@ def test_seed_all_repeats_and_differs_by_seed():
 
     assert draw(1) == draw(1) != draw(2)
     assert torch.get_num_threads() == 1
+    assert torch.are_deterministic_algorithms_enabled()
     with pytest.raises(ValueError, match="seed must be"):
         seed_all(-1)
