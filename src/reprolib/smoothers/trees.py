@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.sparse import csr_array, vstack
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -21,6 +21,7 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 from sklearn.tree import BaseDecisionTree
+from sklearn.utils.validation import validate_data
 
 Array = np.ndarray
 Forest = RandomForestRegressor | RandomForestClassifier | ExtraTreesRegressor | ExtraTreesClassifier
@@ -41,21 +42,27 @@ def leaf_shares(
     Raises:
         ValueError: the tree was fitted on other points or with sample weights, or predicts medians.
     """
-    return _shares(tree, tree.apply(X_train), counts)
+    shares, _ = _shares([tree], tree.apply(X_train)[None], None if counts is None else np.asarray(counts)[None])
+    return shares
 
 
-def _shares(tree: BaseDecisionTree, leaf: Array, counts: Array | None) -> csr_array:
-    """`leaf_shares` where the leaf of every training point is known, shape (n,)."""
-    if tree.criterion == "absolute_error":
+def _shares(
+    trees: Sequence[BaseDecisionTree], leaf: Int[Array, "B n"], counts: Float[Array, "B n"] | None
+) -> tuple[csr_array, Int[Array, " B"]]:
+    """`leaf_shares` of many trees, one above the other, and each tree's first row; `leaf` holds what `apply` gives."""
+    if any(tree.criterion == "absolute_error" for tree in trees):
         raise ValueError("leaves of criterion 'absolute_error' predict medians, which are no weighted means.")
-    counts = np.ones(len(leaf)) if counts is None else np.asarray(counts, dtype=float)
-    nodes = tree.tree_.node_count
-    total = np.bincount(leaf, counts, minlength=nodes)
-    is_leaf = tree.tree_.children_left == -1
-    if not np.array_equal(total[is_leaf], tree.tree_.weighted_n_node_samples[is_leaf]):
+    counts = np.ones(leaf.shape) if counts is None else counts
+    *first, nodes = np.cumsum([0, *(tree.tree_.node_count for tree in trees)])
+    row = leaf + np.array(first)[:, None]
+    total = np.bincount(row.ravel(), counts.ravel(), minlength=nodes)
+    is_leaf = np.concatenate([tree.tree_.children_left for tree in trees]) == -1
+    held = np.concatenate([tree.tree_.weighted_n_node_samples for tree in trees])
+    if not np.array_equal(total[is_leaf], held[is_leaf]):
         raise ValueError("X_train and counts are not what the tree was fitted on: its leaves hold other numbers.")
-    used = np.flatnonzero(counts)
-    return csr_array((counts[used] / total[leaf[used]], (leaf[used], used)), shape=(nodes, len(leaf)))
+    used = np.nonzero(counts)
+    row = row[used]
+    return csr_array((counts[used] / total[row], (row, used[1])), shape=(nodes, leaf.shape[1])), np.array(first)
 
 
 def tree_weights(
@@ -71,13 +78,18 @@ def tree_weights(
     return leaf_shares(tree, X_train, counts)[tree.apply(X_query)]
 
 
-def _forest_shares(forest: Forest, X_train: Array) -> list[csr_array]:
-    """`leaf_shares` of every tree, with its bootstrap sample."""
-    trees, n = forest.estimators_, len(X_train)
-    counts = [None] * len(trees)
+def _leaves(forest: Forest, X: Array) -> Int[Array, "B m"]:
+    """The leaf of every input in every tree: `forest.apply`, without what it spends on calling each tree."""
+    X = validate_data(forest, X, dtype=np.float32, reset=False)
+    return np.array([tree.tree_.apply(X) for tree in forest.estimators_])
+
+
+def _forest_shares(forest: Forest, X_train: Array) -> tuple[csr_array, Array]:
+    """`_shares` of its trees, with their bootstrap samples."""
+    counts = None
     if forest.bootstrap:
-        counts = [np.bincount(sample, minlength=n) for sample in forest.estimators_samples_]
-    return [_shares(*each) for each in zip(trees, forest.apply(X_train).T, counts, strict=True)]
+        counts = np.array([np.bincount(sample, minlength=len(X_train)) for sample in forest.estimators_samples_])
+    return _shares(forest.estimators_, _leaves(forest, X_train), counts)
 
 
 def weights_by_tree(forest: Forest, X_train: Float[Array, "n d"], X_query: Float[Array, "m d"]) -> list[csr_array]:
@@ -85,8 +97,8 @@ def weights_by_tree(forest: Forest, X_train: Float[Array, "n d"], X_query: Float
 
     Arguments and errors as for `forest_weights`.
     """
-    shares = _forest_shares(forest, X_train)
-    return [each[at] for each, at in zip(shares, forest.apply(X_query).T, strict=True)]
+    shares, first = _forest_shares(forest, X_train)
+    return [shares[rows] for rows in _leaves(forest, X_query) + first[:, None]]
 
 
 def forest_weights(forest: Forest, X_train: Float[Array, "n d"], X_query: Float[Array, "m d"]) -> Float[Array, "m n"]:
@@ -103,10 +115,8 @@ def forest_weights(forest: Forest, X_train: Float[Array, "n d"], X_query: Float[
     Raises:
         ValueError: as for `leaf_shares`.
     """
-    shares = _forest_shares(forest, X_train)
-    first = np.cumsum([0, *(each.shape[0] for each in shares[:-1])])
-    shares = vstack(shares, format="csr")
-    at = forest.apply(X_query) + first  # (m, trees), rows of `shares`
+    shares, first = _forest_shares(forest, X_train)
+    at = _leaves(forest, X_query).T + first  # (m, trees), rows of `shares`
     m, B = at.shape
     member = csr_array((np.full(m * B, 1 / B), at.ravel(), np.arange(0, m * B + 1, B)), shape=(m, shares.shape[0]))
     return (member @ shares).toarray()
@@ -139,7 +149,7 @@ def boosting_path(
     for (tree,) in model.estimators_:
         leaf = tree.apply(X_train)
         leaves, train = np.unique(leaf, return_inverse=True)
-        shares = _shares(tree, leaf, None)[leaves]
+        shares = _shares([tree], leaf[None], None)[0][leaves]
         change = model.learning_rate * (shares.toarray() - shares @ S_train)  # (leaves, n)
         S_train += change[train]
         S_query += change[np.searchsorted(leaves, tree.apply(X_query))]
@@ -179,5 +189,5 @@ def overlap(trees: Sequence[csr_array]) -> Float[Array, "B B"]:
         trees: weights as from `weights_by_tree`.
     """
     m, n = trees[0].shape
-    flat = vstack([S.reshape(1, m * n) for S in trees], format="csr")
+    flat = vstack(trees, format="csr").reshape(len(trees), m * n).tocsr()
     return n / m * (flat @ flat.T).toarray()
