@@ -28,5 +28,4 @@ def seed_all(seed: int) -> None:
     np.random.seed(int(seed))
     torch.manual_seed(int(seed))
     torch.set_num_threads(1)
-    # What `use_deterministic_algorithms` does, but for the compiler's configuration, a second's import.
-    torch.set_deterministic_debug_mode("warn" if torch.cuda.is_available() else "error")
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
