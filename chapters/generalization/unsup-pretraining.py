@@ -872,6 +872,7 @@ for row, baseline, measured_ratios in zip(axes, ("OLS", "ridge"), (ratios, again
             ax.contour(settings.map_m, settings.map_n, shown, levels=[0], colors="black", linewidths=1, linestyles=":")
             ax.set_xlabel("unlabeled points $m$")
         ax.set(xscale="log", yscale="log", xlim=(30, settings.map_m[-1]), ylim=(60, settings.map_n[-1]))
+        ax.minorticks_off()
         ax.grid(False)
     row[0].set_ylabel(f"{baseline}: labeled points $n$")
 bar = fig.colorbar(picture, ax=axes, ticks=[-2, -1, 0, 1, 2], aspect=40)
@@ -937,8 +938,10 @@ def mixture(config, seed):
     fits = [pretrain_mixture(config, means, m, np.random.default_rng([seed, 1, m])) for m in config["m"]]
     seen = [posterior(test, *fit) for fit in fits]
 
+    right, cost = p > 0.5, np.abs(2 * p - 1)
+
     def excess(score, half=0.5):
-        return np.mean(np.abs(2 * p - 1) * ((score > half) != (p > 0.5)))
+        return np.mean(cost * ((score > half) != right))
 
     result = {"risk": [], "squared": [], "baseline": []}
     for n in config["n"]:
@@ -952,8 +955,9 @@ def mixture(config, seed):
                 score = R_test @ np.where(mass < 1e-6, 0.5, R.T @ y / np.maximum(mass, 1e-6))
                 result["risk"].append(excess(score))
                 result["squared"].append(np.mean((score - p) ** 2))
-            models = [LogisticRegression(C=C) for C in (1e-3, 1e-2, 0.1, 1, 10)] if np.ptp(y) else []
-            scores = [model.fit(X, y).decision_function(test) for model in models] or [np.full(len(test), y[0] - 0.5)]
+            strengths = (1e-3, 1e-2, 0.1, 1, 10) if np.ptp(y) else ()
+            models = [LogisticRegression(C=C, solver="newton-cholesky").fit(X, y) for C in strengths]
+            scores = [model.decision_function(test) for model in models] or [np.full(len(test), y[0] - 0.5)]
             result["baseline"].append(min(excess(score, 0) for score in scores))
     return result
 
@@ -1130,15 +1134,15 @@ def digits(config, seed):
     X, y = images[order] / 16, labels[order]
     test, pool = slice(0, 500), slice(500, None)
     maps = [FactorAnalysis(factors, random_state=0).fit(X[pool]) for factors in config["factors"]]
+    features = [fit.transform(X) for fit in maps]
 
-    def accuracy(features, n):
-        inputs = features(X)
+    def accuracy(inputs, n):
         models = (RidgeClassifier(alpha=alpha) for alpha in np.logspace(-3, 3, 7))
         return max(model.fit(inputs[pool][:n], y[pool][:n]).score(inputs[test], y[test]) for model in models)
 
     return {
-        "pretrain": [accuracy(fit.transform, n) for n in config["n"] for fit in maps],
-        "pixels": [accuracy(np.asarray, n) for n in config["n"]],
+        "pretrain": [accuracy(inputs, n) for n in config["n"] for inputs in features],
+        "pixels": [accuracy(X, n) for n in config["n"]],
     }
 
 

@@ -83,7 +83,7 @@ class Settings:
 
 
 SCALES = {
-    "small": Settings("Python's help", vocab=3000, lines=12, contexts=40, toy=60_160, seeds=5),
+    "small": Settings("Python's help", vocab=3000, lines=10, contexts=28, toy=60_160, seeds=5),
     "full": Settings("tiny-shakespeare", vocab=5000, lines=100, contexts=100, toy=240_000, seeds=20),
 }
 dry = dict(lines=2, contexts=4, toy=640, seeds=2, problems=2, draws=100)
@@ -1169,6 +1169,8 @@ The paper's own experiments need a large language model on a GPU for hours, and 
 - **Length.** A line of ours ends within 60 tokens or has weight zero. The library forces an end.
 - **Pruning.** The authors first restrict the model to tokens that the constraint knows. Our functions allow that, since
   probabilities need not sum to one, but no constraint here has a vocabulary of its own.
+- **Sizes.** The small run writes 10 lines of each kind and looks at 28 contexts. It had 12 and 40 at first; we took fewer, to
+  save time, when their results were known. No word changed.
 - **Sources.** We worked from the replication code, the library and the abstract. The proof in words, the formulas with the
   clocks and the comparisons in C5 are ours.
 

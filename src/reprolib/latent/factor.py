@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float
+from scipy.linalg import eigh
 
 Array = np.ndarray
 
@@ -53,9 +54,12 @@ def ppca_mle(C: Float[Array, "*batch d d"], rank: int) -> Float[Array, "*batch d
         C: second moments, X'X / m.
         rank: number of latent factors, from 1 to d.
     """
-    values, vectors = np.linalg.eigh(C)
-    top = slice(-1, -rank - 1, -1)
-    return vectors[..., top] * np.sqrt(np.maximum(values[..., None, top] - 1, 0))
+    d = C.shape[-1]
+    loadings = np.empty((*C.shape[:-1], rank))
+    for at in np.ndindex(C.shape[:-2]):  # the largest alone take half the time of all, or less
+        values, vectors = eigh(C[at], subset_by_index=(d - rank, d - 1), check_finite=False)
+        loadings[at] = (vectors * np.sqrt(np.maximum(values - 1, 0)))[:, ::-1]
+    return loadings
 
 
 def loglikelihood(B: Float[Array, "d r"], C: Float[Array, "d d"]) -> float:
