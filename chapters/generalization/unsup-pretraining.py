@@ -928,6 +928,7 @@ def pretrain_mixture(config, means, m, rng):
     return max(fits, key=lambda fit: fit[2])[:2]
 
 
+# %%
 def mixture(config, seed):
     """Excess 0-1 and squared errors of heads and of logistic regression, every repetition, flat in (n, m, repetition)."""
     q = np.array(config["q"])

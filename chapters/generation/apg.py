@@ -76,8 +76,7 @@ from reprolib.sweep import sweep
 class Settings:
     data: str  # of the learned denoiser
     dims: tuple[int, ...]  # of the exact mixtures
-    seeds: tuple[int, int]  # with exact denoisers, with learned ones
-    mixtures: int  # seeds of C1 with exact denoisers
+    seeds: tuple[int, int, int]  # with exact denoisers, with learned ones, and with exact ones for C1
     train_steps: int
     hidden_dim: int
     per_class: int  # samples of the learned denoiser
@@ -86,10 +85,10 @@ class Settings:
 
 
 SCALES = {
-    "small": Settings("digits", (16,), (5, 5), 40, 1000, 256, 30, (0.0,)),
-    "full": Settings("MNIST-5k", (16, 64, 256), (20, 10), 40, 4000, 512, 100, (0.0, 0.5, 1.0)),
+    "small": Settings("digits", (16,), (5, 5, 40), 1000, 256, 30, (0.0,)),
+    "full": Settings("MNIST-5k", (16, 64, 256), (20, 10, 40), 4000, 512, 100, (0.0, 0.5, 1.0)),
 }
-dry = dict(seeds=(2, 2), mixtures=2, train_steps=2, per_class=10, steps=2, etas=(0.0,))
+dry = dict(seeds=(2, 2, 2), train_steps=2, per_class=10, steps=2, etas=(0.0,))
 run = start("apg", SCALES, dry=dry, scale=scale, seed=seed, device=device, dry_run=dry_run, devices=("cpu",))
 
 # %%
@@ -710,7 +709,7 @@ is worth as much as there are seeds.
 # %%
 RULES = ["CFG", *PARTS, "orthogonal in noise"]
 in_C1 = {**in_A, "arms": [["CFG", 1]] + [[arm, 8] for arm in RULES], "traced": []}
-more = sweep(exact, [{**in_C1, "D": D} for D in run.settings.dims], run.seeds(run.settings.mixtures), run=run)
+more = sweep(exact, [{**in_C1, "D": D} for D in run.settings.dims], run.seeds(run.settings.seeds[2]), run=run)
 excesses = [np.stack(runs["excess"])[:, 1:].T for _, runs in more.groupby("D")]
 excesses.append([of("excess", arm, 8, "B") for arm in RULES])
 C1 = {}
