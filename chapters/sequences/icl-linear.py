@@ -986,7 +986,7 @@ computed from $\Gamma$. Where it stops: a step of gradient descent is no regress
 
 The full run is a *reduced* one. The theory runs in the dimension of the paper's experiment, $d=20$, with its training lengths 40, 70 and 100, and longer test prompts. The number of
 prompts for each setting is smaller than at small scale, because they are larger. C6 joins the table. Its model has 3 layers, 2 heads and width 64, for $d=5$ and $N=10$, and is trained for a few thousand steps; the paper's has 12 layers, 8 heads and
-width 256, for $d=20$ and $N$ up to 100, and is trained for half a million. The run takes a quarter of an hour of CPU time on a free machine and needs one more package:
+width 256, for $d=20$ and $N$ up to 100, and is trained for half a million. The run takes about twelve minutes of CPU time and needs one more package:
 
 ```
 pip install transformers
