@@ -1,0 +1,168 @@
+"""What the trials of the EVA chapter measure: its own functions against peft, one plain SVD, and each other."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from reprolib.models.digits import PRETRAIN, pretrained
+from reprolib.train import accuracy
+
+peft = pytest.importorskip("peft")
+CHAPTER = Path(__file__).parents[2] / "chapters" / "adaptation" / "eva.py"
+CONFIG = dict(task="inverted", model="MLP", epochs=25, batch=64, svd=64, look=300, tokens=0, tune=300, val=100)
+CONFIG |= dict(test=797, r=4, rho=2.0, rate=0.02, kept=4, orders=1, score="ratio", draws=50)
+
+
+@pytest.fixture(scope="module")
+def chapter():
+    """Imports, functions and plain constants of the chapter; nothing of it runs."""
+    wanted = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+    tree = ast.parse(CHAPTER.read_text(encoding="utf-8"))
+    constants = ("HEAD", "BATCHES", "METHODS")
+    tree.body = [n for n in tree.body if isinstance(n, wanted) or _target(n) in constants]
+    names = {"__name__": __name__}
+    exec(compile(tree, str(CHAPTER), "exec"), names)
+    return names
+
+
+def _target(node):
+    return ast.unparse(node.targets[0]) if isinstance(node, ast.Assign) else None
+
+
+def rule(target, **names):
+    """Run the chapter's one assignment to `target`, on given numbers."""
+    (node,) = (n for n in ast.walk(ast.parse(CHAPTER.read_text(encoding="utf-8"))) if _target(n) == target)
+    exec(compile(ast.Module([node], []), str(CHAPTER), "exec"), names)
+    return names
+
+
+def exact(X, r):
+    return torch.linalg.svd(X.double(), full_matrices=False).Vh[:r]
+
+
+def test_each_task_is_what_the_text_says_and_parts_share_no_image(chapter):
+    images = pretrained(0)[1]
+    x = torch.cat([images.x_train[PRETRAIN:], images.x_test])
+    y = torch.cat([images.y_train[PRETRAIN:], images.y_test])
+    expected = {"inverted": 1 - x, "rotated": x.view(-1, 8, 8).rot90(1, (1, 2)).flatten(1), "relabeled": x}
+    for name in ("rotated", "inverted", "noisy", "relabeled"):
+        task = chapter["prepare"](CONFIG | {"task": name}, 0)
+        xs, ys = (torch.cat([task.parts[part][k] for part in ("tune", "val", "test")]) for k in (0, 1))
+        assert [len(task.parts[part][1]) for part in ("tune", "val", "test")] == [300, 100, 797]
+        if name == "noisy":
+            assert (xs - x).std() == pytest.approx(0.3, rel=0.02)
+        else:
+            assert torch.equal(xs, expected[name])
+        if name == "relabeled":
+            assert len(set(zip(y.tolist(), ys.tolist(), strict=True))) == 10 and not torch.equal(ys, y)
+        else:
+            assert torch.equal(ys, y)
+        assert task.layers == ["body.0", "body.2", "body.4"]
+        assert torch.equal(task.parts["look"][0], xs[:300]) and torch.equal(task.parts["unseen"][0], xs[400:700])
+
+
+def test_the_trace_is_that_of_an_svd_and_random_rows_catch_their_share(chapter):
+    rows = chapter["orthonormal"](4, 64, torch.Generator().manual_seed(0), (500,))
+    assert torch.allclose(rows @ rows.mT, torch.eye(4).double())
+    X = chapter["prepare"](CONFIG, 0).inputs()["body.0"].double()
+    share = (X @ rows.mT).square().sum(dim=(1, 2)).mean() / X.square().sum()
+    assert share == pytest.approx(4 / 64, rel=0.1)
+    rival = chapter["optimum"](CONFIG, 0)["rival"]
+    assert 0.02 < min(rival) and max(rival) < 1
+
+
+def test_gradients_are_those_of_B_in_peft_and_the_prediction_that_of_theorem_3_2(chapter):
+    found, task = chapter["gradients"](CONFIG, 0), chapter["prepare"](CONFIG, 0)
+    inputs = task.inputs()
+    norms = {}
+    for key in ("EVA", "top of W"):
+        lora = peft.LoraConfig(r=4, lora_alpha=4, target_modules=task.layers)
+        net = peft.get_peft_model(chapter["deepcopy"](task.net), lora).get_base_model()
+        for name in task.layers:
+            of = inputs[name] if key == "EVA" else task.net.get_submodule(name).weight.detach()
+            net.get_submodule(name).lora_A["default"].weight.data = exact(of, 4).float()
+        x, y = task.parts["test"]
+        nn.functional.cross_entropy(net(x[:300]), y[:300]).backward()
+        norms[key] = [net.get_submodule(n).lora_B["default"].weight.grad.norm().item() for n in task.layers]
+    ours = np.subtract(found["EVA"], found["top of W"])
+    np.testing.assert_allclose(ours, np.log(np.divide(norms["EVA"], norms["top of W"])), atol=0.02)
+    for i, X in enumerate(inputs.values()):
+        S = torch.linalg.svdvals(X.double()).square()
+        predicted = (S[:4].sum() / S.sum() * X.shape[1] / 4).sqrt().log().item()
+        assert found["predicted"][i] == pytest.approx(predicted, abs=0.01)
+        assert found["best possible"][i] >= max(found[key][i] for key in ("orthonormal", "EVA", "smallest"))
+    assert np.mean(found["LoRA"]) == pytest.approx(-np.log(3) / 2, abs=0.15)
+    assert found["orthonormal"] == [0, 0, 0] and max(found["smallest"]) < 0
+
+
+def test_all_methods_train_alike_from_the_same_function(chapter, monkeypatch):
+    seen, asked = [], []
+
+    def fit(net, x, y, **how):
+        seen.append((net, x, y, how))
+        return [float(step) for step in range(30)]
+
+    monkeypatch.setitem(chapter, "fit", fit)
+    monkeypatch.setitem(chapter, "accuracy", lambda net, x, y: asked.append((x, y)) or accuracy(net, x, y))
+    task, state = chapter["prepare"](CONFIG, 0), None
+    X = task.inputs()
+    for method in [*chapter["METHODS"], "EVA, rho = 1", "EVA, centered"]:
+        result = chapter["fine_tune"](CONFIG | {"method": method}, 0)
+        net, x, y, how = seen[-1]
+        for given, part in zip([(x, y), *asked[-2:]], ("tune", "val", "test"), strict=True):
+            assert all(map(torch.equal, given, task.parts[part]))
+        assert result["early"] == 4.5 and sum(result["ranks"]) == 12
+        generator, (group,) = how.pop("generator").get_state(), how.pop("groups")
+        assert how == {"lr": 0.02, "epochs": 25, "batch_size": 64} and group.keys() == {"params"}
+        state = generator if state is None else state
+        assert torch.equal(generator, state)
+        trained = {name for name, p in net.named_parameters() if any(p is q for q in group["params"])}
+        assert trained == {n for n, _ in net.named_parameters() if "lora_" in n or n.startswith("head.")}
+        assert torch.allclose(net(x), task.net(x), atol=1e-3)
+        for name, rank in zip(task.layers, result["ranks"], strict=True):
+            A = net.get_submodule(name).lora_A["default"].weight.detach().double()
+            assert len(A) == rank and net.get_submodule(name).scaling["default"] == 1
+            if method == "orthonormal" or method.startswith("EVA"):
+                assert torch.allclose(A @ A.T, torch.eye(rank).double(), atol=1e-5)
+            if method.startswith("EVA"):
+                rows = X[name] - X[name].mean(dim=0) if "centered" in method else X[name]
+                assert (exact(rows, rank) @ A.T).square().sum() > 0.9 * rank
+        assert method in ("EVA", "EVA, centered") or result["ranks"] == [4, 4, 4]
+
+
+def test_stability_compares_with_one_svd_and_ranks_follow_the_shares(chapter, monkeypatch):
+    noisy = CONFIG | {"task": "noisy"}
+    assert min(chapter["stability"](noisy, 0)["16 rows"]) < 0.99
+    monkeypatch.setitem(chapter, "BATCHES", (300,))
+    whole = chapter["stability"](noisy, 0)["300 rows"]
+    assert len(whole) == 12 and np.allclose(whole, 1, atol=1e-6)
+    S = [torch.linalg.svdvals(X.double()).square() for X in chapter["prepare"](CONFIG, 0).inputs().values()]
+    for rho in (1, 2, 4):
+        shares = torch.cat([s[: 4 * rho] / s.sum() for s in S])
+        expected = (shares.argsort(descending=True)[:12] // (4 * rho)).bincount(minlength=3)
+        found = chapter["allocate"](CONFIG | {"rho": float(rho)}, 0)
+        assert np.abs(np.subtract(found["ranks"], expected.numpy())).sum() <= 2 and found["change"] < 1e-4
+        assert sum(found["ranks"]) == 12 and max(found["ranks"]) <= 4 * rho
+
+
+def test_rules_average_over_tasks_and_choose_rates_without_the_test_part(chapter, monkeypatch):
+    rows = [
+        dict(task=t, seed=s, method=m, rate=rate, accuracy=a + 10 * i + s - rate, validation=rate if m == "EVA" else 0)
+        for i, t in enumerate("ab")
+        for s in (0, 1, 2)
+        for m, a in (("LoRA", 0), ("EVA", 5 + s))
+        for rate in (0.1, 0.2)
+    ]
+    rows = pd.DataFrame(rows)
+    monkeypatch.setitem(chapter, "chosen", {"digits": rows})
+    assert chapter["paired"]("digits", "accuracy", "LoRA").tolist() == pytest.approx([5, 6, 7])
+    by_seed = chapter["by_seed"](rows.assign(layers=[[a, 2 * a] for a in rows["accuracy"]]), "layers")
+    assert by_seed.shape == (3, 2) and np.allclose(by_seed[:, 1], 2 * by_seed[:, 0])
+    assert rule("best[place]", best={}, place="digits", rows=rows)["best"]["digits"]["EVA"] == 0.2
