@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ from scipy import optimize, sparse
 
 from reprolib.data.recovery import adjoint, gaussian_measurements, low_rank_psd
 from reprolib.init.spectral import spectral_init_
-from reprolib.optim.subgm import l1_subgradient, signal_residual, subgm
+from reprolib.optim.subgm import BLOCK, l1_subgradient, signal_residual, subgm
 
 
 def draw(seed, d, r, m, noise="none", p=0.0, scale=1.0, eigenvalues=None):
@@ -46,8 +49,9 @@ def test_a_perfectly_fitted_measurement_adds_nothing_to_the_subgradient():
 
 
 @pytest.mark.parametrize("step", ["geometric", "loss", "constant"])
-def test_steps_equal_a_loop_written_from_the_paper(step):
-    _, _, A, y, _ = draw(3, 6, 2, 30, "outlier", 0.1, 10)
+@pytest.mark.parametrize("m", [30, 2 * BLOCK, 2 * BLOCK + 1])
+def test_steps_equal_a_loop_written_from_the_paper(m, step):
+    _, _, A, y, _ = draw(3, 6, 2, m, "outlier", 0.1, 10)
     U = start(A, y, 4, alpha=0.1)
     expected, matrices, values = U.numpy().copy(), A.numpy(), y.numpy()
     for t in range(25):
@@ -152,3 +156,27 @@ def test_adjoint_is_the_transpose_of_measure():
     v = torch.randn(20, dtype=torch.float64)
     expected = sum(v[i] * A[i] for i in range(20)) / 20
     torch.testing.assert_close(adjoint(A, v), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dying", [{}, {"eta": 0.2, "rho": 0.9}])
+def test_least_squares_of_the_chapter_equals_a_loop_of_autograd(dying):
+    """Its slope and loss come from a Gram matrix; here both come from the measurements, one arm at a time."""
+    chapter = ast.parse((Path(__file__).parents[2] / "chapters/optimization/subgm.py").read_text(encoding="utf-8"))
+    found = next(node for node in chapter.body if getattr(node, "name", None) == "gradient_descent")
+    names = {"np": np, "torch": torch}
+    exec(compile(ast.Module([found], []), "gradient_descent", "exec"), names)
+    _, _, A, y, _ = draw(13, 6, 2, 40, "outlier", 0.2, 3)
+    arms, values, seen = torch.stack([start(A, y, 4, 0.1), start(A, y, 4, 0.5)]), torch.stack([y, y / 2]), []
+    names["gradient_descent"](arms, A, values, 20, lambda t, U, loss: seen.append((U, loss)), **dying)
+    for i, (U, y) in enumerate(zip(arms, values, strict=True)):
+        for t in range(21):
+            torch.testing.assert_close(seen[t][0][i], U, rtol=1e-9, atol=1e-12)
+            X = (U @ U.T).requires_grad_()
+            loss = ((A * X).sum((1, 2)) - y).square().mean() / 4
+            (slope,) = torch.autograd.grad(2 * loss, X)
+            torch.testing.assert_close(seen[t][1][i], loss.detach(), rtol=1e-9, atol=1e-12)
+            slope, at_zero = (slope + slope.T) / 2, (y[:, None, None] * (A + A.mT) / 2).mean(0)
+            length = (
+                2 * 0.2 * 0.9**t / torch.linalg.svdvals(slope)[0] if dying else 0.3 / torch.linalg.svdvals(at_zero)[0]
+            )
+            U = U - length * slope @ U
