@@ -1062,7 +1062,7 @@ weaken guidance most. The method also needs data centered so that 0 is neutral, 
 
 ## At full scale
 
-The full run is a *reduced* one. Stage A has mixtures of up to 256 dimensions, twenty seeds and a grid over $\eta$, $r$ and $\beta$; its
+The full run is a *reduced* one. Stage A has mixtures of up to 256 dimensions, twenty seeds (forty for C1) and a grid over $\eta$, $r$ and $\beta$; its
 criteria must hold in every dimension. Stage B learns 5,000 MNIST images, in 64 coordinates, with a wider network, more steps and
 ten seeds. It takes about a quarter of an hour on two CPU cores. C2 is *partly* there: in the highest dimension
 APG's FD is lower than CFG's in every interval, but by less than C2 asks. Much of either FD is then a floor that real samples have, too,
