@@ -50,9 +50,11 @@ def test_every_prompt_can_have_a_covariance_of_its_own():
 
 def test_noise_is_a_standard_deviation_and_touches_the_query_too():
     w = torch.ones(2, dtype=torch.float64)
-    x, y, xq, yq = linear_regression_prompts(20_000, 1, 2, noise=3.0, w=w, generator=generator())
+    x, y, xq, yq = linear_regression_prompts(20_000, 2, 2, noise=3.0, w=w, generator=generator())
     for miss in ((y - x @ w).ravel(), yq - xq @ w):
         assert miss.std().item() == pytest.approx(3, rel=0.03)
+    every = torch.column_stack([y - x @ w, yq - xq @ w])  # each label has noise of its own
+    torch.testing.assert_close(torch.corrcoef(every.T), torch.eye(3, dtype=torch.float64), atol=0.04, rtol=0)
 
 
 @pytest.mark.parametrize(
