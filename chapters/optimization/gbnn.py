@@ -783,7 +783,7 @@ derivatives part by a little more than the relative $10^{-12}$ that we ask for, 
 ## What differs from the paper
 
 - **Tables and numbers.** The paper is public, but its body was not at our hands, and we compare with no number of it. Data sets, splits and thresholds are ours, and deep networks are left out.
-- **Sizes.** The documented setting is 200 hidden units and 200 iterations of L-BFGS for a piece, as in our full run. The small run has 30 of each, and 110 epochs of Adam and SGD in place of 150, so that it takes
+- **Sizes.** The documented setting is 200 hidden units and 200 iterations of L-BFGS for a piece, as in our full run. The small run has 30 of each, and 110 epochs of Adam and SGD in place of 150, so that it takes about
   half a minute. Its first version had 40 units, 50 iterations and 150 epochs, the next one 40 iterations. We cut them when results were known; the verdicts stayed the same. L-BFGS for the whole network keeps 200 iterations at both scales, so
   this limit is lowered on the side of boosting alone.
 - **Choice of settings.** The authors' code searches a larger grid, with full steps and all rows in it, by cross-validation inside each fold. Here one extra split decides, or three at full scale, for all methods alike. Full steps and all rows are not among our settings. The rows are also rows of the splits that are reported, so all methods
