@@ -76,6 +76,28 @@ def sweep(
     return pd.DataFrame(rows)
 
 
+def by_arm(rows: pd.DataFrame, arms: str, arm: str) -> pd.DataFrame:
+    """Give each arm a row of its own where a trial trains several side by side.
+
+    Args:
+        rows: what `sweep` returned, with metrics named ``"<metric>, <arm>"``.
+        arms: the column that lists the arms of a trial.
+        arm: the column that names the arm of a row, in its place.
+
+    Returns:
+        One row an arm, with metrics named ``"<metric>"``; ``seconds`` are those of its whole trial.
+    """
+    names = {arm for listed in rows[arms] for arm in listed}
+    split = {key: key.partition(", ")[::2] for key in rows}
+    shared = [key for key, (_, owner) in split.items() if owner not in names and key != arms]
+    return pd.DataFrame(
+        {**{key: row[key] for key in shared}, arm: one}
+        | {metric: row[key] for key, (metric, owner) in split.items() if owner == one}
+        for row in rows.to_dict("records")
+        for one in row[arms]
+    )
+
+
 @contextmanager
 def parallel_from(backend: str | None = None, address: str | None = None) -> Iterator[None]:
     """Spread the sweeps inside over a joblib backend; with none named, change nothing.

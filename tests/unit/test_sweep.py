@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from reprolib.scale import Run
-from reprolib.sweep import sweep
+from reprolib.sweep import by_arm, sweep
 
 CALLS = []
 
@@ -144,3 +144,23 @@ def test_an_empty_or_doubled_sweep_is_an_error(grid, seeds, sentence):
 def test_a_metric_that_is_no_number_is_named():
     with pytest.raises(ValueError, match="metric 'note'"):
         sweep(lambda config, seed: {"note": "fine"}, {"lr": 1}, [1], run=run())
+
+
+def arms(config, seed):
+    return {f"{name}, {arm}": seed + 10 * k + len(name) for k, arm in enumerate(config["arms"]) for name in ("a", "bc")}
+
+
+def test_each_arm_of_a_trial_gets_a_row_of_its_own():
+    grid = [{"lr": 0.1, "arms": ["old", "new"]}, {"lr": 0.2, "arms": ["new, twice", "new"]}]
+    table = by_arm(sweep(arms, grid, [3, 4], run=run()), "arms", "arm")
+    assert "arms" not in table and (table.seconds > 0).all()
+    assert table[["lr", "seed", "arm", "a", "bc"]].values.tolist() == [
+        [0.1, 3, "old", 4, 5],
+        [0.1, 3, "new", 14, 15],
+        [0.1, 4, "old", 5, 6],
+        [0.1, 4, "new", 15, 16],
+        [0.2, 3, "new, twice", 4, 5],
+        [0.2, 3, "new", 14, 15],
+        [0.2, 4, "new, twice", 5, 6],
+        [0.2, 4, "new", 15, 16],
+    ]
