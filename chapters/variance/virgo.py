@@ -64,7 +64,7 @@ from reprolib.data.graphs import available, load
 from reprolib.init.virgo import MEANS, virgo_, virgo_variances
 from reprolib.models.gcn import GCN, gcn, normalized_adjacency
 from reprolib.scale import start
-from reprolib.sweep import sweep
+from reprolib.sweep import by_arm, sweep
 
 
 @dataclass(frozen=True)
@@ -484,19 +484,18 @@ which the backward variances turn into $C/(C-1)$ in every hidden layer.
 # %%
 def moments(P, signal, widths, variances, backward, draws, batch=1000):
     """Mean square, over networks, nodes and channels, of each Y (or of each hidden layer's gradient)."""
-    x = signal[:, None].expand(-1, widths[0])
-    total = 0
+    P, x, total = P.float(), signal.float()[:, None].expand(-1, widths[0]), 0
     for _ in range(draws // batch):
-        weights = [torch.empty(batch, i, o, dtype=P.dtype) for i, o in pairwise(widths)]
+        weights = [torch.empty(batch, i, o) for i, o in pairwise(widths)]
         for w, variance in zip(weights, variances):
             w.uniform_(-((3 * variance) ** 0.5), (3 * variance) ** 0.5)
         with torch.set_grad_enabled(backward):
             tensors = gcn(P, x, [w.requires_grad_(backward) for w in weights])
         if backward:
-            loss = (tensors[-1] * torch.randn(batch, 1, widths[-1], dtype=P.dtype)).sum()
+            loss = (tensors[-1] * torch.randn(batch, 1, widths[-1])).sum()
             grads = torch.autograd.grad(loss, tensors)
             tensors = [P @ grad @ w.detach().mT for grad, w in zip(grads[1:], weights[1:])]
-        total += torch.stack([t.square().mean() for t in tensors])
+        total += torch.stack([t.square().mean() for t in tensors]).double()
     return (total / (draws // batch)).numpy()
 
 
@@ -774,48 +773,72 @@ We train with Adam. Every rule gets the same middle learning rate at every depth
 the pair that the claim compares, and the control get three rates each, and each is judged at the one with the best
 validation accuracy. The accuracy we report is the test accuracy of the epoch that was best in validation. Speed is the first
 epoch whose training loss is below one half; a run that never gets there counts as the whole budget of epochs.
+
+The rules of one seed are trained *side by side*. They share the graph, the split and the random numbers, which each rule scales in its
+own way, and one product serves them all. The gradient of their summed losses is each one's own, and Adam moves each
+number by itself, so every network ends as if it had been alone.
 """
 
 
 # %%
+def side_by_side(config, graph, seed):
+    """Parameters of a network for each start, of which the first dimension counts networks; and P and X."""
+    nets = []
+    for init in config["inits"]:
+        torch.manual_seed(seed)  # the same draws for every start
+        net, P, x = network(config | {"init": init}, graph)
+        nets.append(net)
+    return torch.func.stack_module_state(nets)[0], P, x
+
+
+# %%
 def train(config, seed):
-    """Train one network; stop when validation accuracy has not improved for `patience` epochs."""
-    graph = load(config["data"], seed).to(config["device"])
-    net, P, x = network(config, graph)
-    optimizer = torch.optim.Adam(net.parameters(), lr=config["lr"], weight_decay=5e-6, fused=True)
-    best, waited, test, losses = -1.0, 0, 0.0, []
+    """Train a network from each start; it stops when validation accuracy has not improved for `patience` epochs."""
+    graph, n = load(config["data"], seed).to(config["device"]), len(config["inits"])
+    stacked, P, x = side_by_side(config, graph, seed)
+    weights, biases = ([p for name, p in stacked.items() if name.startswith(kind)] for kind in ("weights", "biases"))
+    optimizer = torch.optim.Adam(stacked.values(), lr=config["lr"], weight_decay=5e-6, fused=True)
+    y, running, losses = graph.y.expand(n, -1), set(range(n)), [[] for _ in range(n)]
+    best, test, waited = [-1.0] * n, [0.0] * n, [0] * n
     for _ in range(config["epochs"]):
-        logits = net(P, x)
-        loss = nn.functional.cross_entropy(logits[graph.train], graph.y[graph.train])
+        logits = gcn(P, x, weights, [bias[:, None] for bias in biases])[-1]
+        loss = nn.functional.cross_entropy(logits[:, graph.train].mT, y[:, graph.train], reduction="none").mean(dim=1)
         optimizer.zero_grad()
-        loss.backward()
+        loss.sum().backward()
         optimizer.step()
-        losses.append(round(loss.item(), 4))
-        correct = (logits.argmax(dim=1) == graph.y).double()
-        validation, tested = (correct[part].mean().item() for part in (graph.val, graph.test))
-        waited += 1
-        if validation > best:
-            best, waited, test = validation, 0, tested
-        if waited >= config["patience"]:
+        correct = (logits.argmax(dim=-1) == y).double()
+        validation, tested = (correct[:, part].mean(dim=1).tolist() for part in (graph.val, graph.test))
+        for k, value in enumerate(loss.tolist()):
+            if k in running:
+                losses[k].append(round(value, 4))
+                waited[k] += 1
+                if validation[k] > best[k]:
+                    best[k], waited[k], test[k] = validation[k], 0, tested[k]
+                if waited[k] >= config["patience"]:
+                    running.remove(k)
+        if not running:
             break
-    reached = [epoch for epoch, loss in enumerate(losses, 1) if loss < 0.5]
-    return {
-        "validation": 100 * best,
-        "test": 100 * test,
-        "epochs_to_half": reached[0] if reached else config["epochs"],
-        "losses": losses,
-    }
+    found = {}
+    for k, init in enumerate(config["inits"]):
+        reached = [epoch for epoch, loss in enumerate(losses[k], 1) if loss < 0.5]
+        found |= {
+            f"validation, {init}": 100 * best[k],
+            f"test, {init}": 100 * test[k],
+            f"epochs_to_half, {init}": reached[0] if reached else config["epochs"],
+            f"losses, {init}": losses[k],
+        }
+    return found
 
 
 # %%
 low, middle, high = run.settings.rates
-TUNED = ("Xavier", "Xavier for ReLU", "Virgo")
+TUNED = ["Xavier", "Xavier for ReLU", "Virgo"]
 training = {**common, **{key: getattr(run.settings, key) for key in ("epochs", "patience")}}
 training["hidden_dim"] = run.settings.train_dim
-runs = [(where, depth, init, middle) for where in data for depth in (*run.settings.depths, deep) for init in INITS]
-runs += [(where, deep, init, lr) for where in data for init in TUNED for lr in (low, high)]
-grid = [{"data": where, "num_layers": depth, "init": init, "lr": lr, **training} for where, depth, init, lr in runs]
-trained = sweep(train, grid, seeds, run=run)
+runs = [(where, depth, INITS, middle) for where in data for depth in (*run.settings.depths, deep)]
+runs += [(where, deep, TUNED, lr) for where in data for lr in (low, high)]
+grid = [{"data": where, "num_layers": depth, "inits": inits, "lr": lr, **training} for where, depth, inits, lr in runs]
+trained = by_arm(sweep(train, grid, seeds, run=run), "inits", "init")
 
 
 def best_rate(init, where):
@@ -1060,12 +1083,12 @@ sixty = {**common, "data": "block model", "hidden_dim": 32, "lr": 5e-3, "epochs"
 for num_layers in (8, 16):
     for rule in TUNED:
         torch.manual_seed(0)
-        one_net = {**sixty, "num_layers": num_layers, "init": rule}
+        one_net = {**sixty, "num_layers": num_layers, "init": rule, "inits": [rule]}
         V = signals(one_net, run.seeds(1)[0])["forward"]  # the factor of a layer, without the first and the last
         kept = (V[-2] / V[0]) ** (1 / (num_layers - 2))
         end = train(one_net, run.seeds(1)[0])
         print(f"{num_layers} layers, {rule}: signal times {kept:.2f} a layer,", end=" ")
-        print(f"last loss {end['losses'][-1]:.2f}, test accuracy {end['test']:.0f}%")
+        print(f"last loss {end[f'losses, {rule}'][-1]:.2f}, test accuracy {end[f'test, {rule}']:.0f}%")
 # One network a line. A distance can only show where at least one rule learns.
 
 # %% [markdown]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reprolib.init.virgo import MODES, virgo_, virgo_variances
-from reprolib.models.gcn import GCN, FixedSparse, normalized_adjacency
+from reprolib.models.gcn import GCN, FixedSparse, gcn, normalized_adjacency
 
 WIDTHS = [4, 8, 8, 8, 3]
 
@@ -228,3 +228,26 @@ def test_fixed_sparse_has_the_gradient_of_a_matrix_that_is_not_symmetric():
     matrix = torch.randn(5, 7, dtype=torch.float64) * (torch.rand(5, 7) < 0.5)
     dense = torch.randn(7, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda d: FixedSparse(matrix) @ d, (dense,))
+
+
+def test_fixed_sparse_serves_a_batch_as_each_alone():
+    torch.manual_seed(0)
+    matrix = torch.randn(5, 7, dtype=torch.float64) * (torch.rand(5, 7) < 0.5)
+    dense = torch.randn(2, 3, 7, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.allclose(FixedSparse(matrix) @ dense, matrix @ dense)
+    assert torch.autograd.gradcheck(lambda d: FixedSparse(matrix) @ d, (dense,))
+
+
+def test_stacked_networks_give_each_ones_outputs_and_gradients(path):
+    P, x = (FixedSparse(matrix) for matrix in path)
+    torch.manual_seed(0)
+    weights = [torch.randn(3, *shape, dtype=torch.float64, requires_grad=True) for shape in pairwise(WIDTHS)]
+    biases = [torch.randn(3, 1, width, dtype=torch.float64) for width in WIDTHS[1:]]
+    stacked = gcn(P, x, weights, biases)
+    gradients = torch.autograd.grad(stacked[-1].sin().sum(), weights)
+    for k in range(3):
+        own = [w[k].detach().requires_grad_() for w in weights]
+        outputs = gcn(P, x, own, [bias[k, 0] for bias in biases])
+        assert all(torch.allclose(all_of[k], one) for all_of, one in zip(stacked, outputs, strict=True))
+        alone = torch.autograd.grad(outputs[-1].sin().sum(), own)
+        assert all(torch.allclose(all_of[k], one) for all_of, one in zip(gradients, alone, strict=True))

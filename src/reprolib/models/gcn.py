@@ -62,8 +62,10 @@ class FixedSparse:
         self.forward = matrix.to_sparse_csr()
         self.backward = matrix.to_sparse_coo().T.to_sparse_csr()
 
-    def __matmul__(self, dense: Float[Tensor, "columns k"]) -> Float[Tensor, "rows k"]:
-        return _Product.apply(dense, self.forward, self.backward)
+    def __matmul__(self, dense: Float[Tensor, "*batch columns k"]) -> Float[Tensor, "*batch rows k"]:
+        joined = dense.movedim(-2, 0)  # a batch stands side by side, so that one product serves all of it
+        product = _Product.apply(joined.flatten(1), self.forward, self.backward)
+        return product.view(-1, *joined.shape[1:]).movedim(0, -2)
 
 
 class _Product(torch.autograd.Function):
@@ -81,16 +83,16 @@ def gcn(
     P: Float[Tensor, "nodes nodes"] | FixedSparse,
     x: Float[Tensor, "nodes features"] | FixedSparse,
     weights: Sequence[Float[Tensor, "*batch fan_in fan_out"]],
-    biases: Sequence[Float[Tensor, " fan_out"]] | None = None,
+    biases: Sequence[Float[Tensor, "*#batch fan_out"]] | None = None,
 ) -> list[Float[Tensor, "*batch nodes fan_out"]]:
     r"""Return the pre-activations :math:`Y^{(l)}=P\,\mathrm{ReLU}(Y^{(l-1)})W^{(l)}+b^{(l)}` of all layers.
 
     The first layer takes `x` itself; the last entry holds the logits.
 
     Args:
-        P, x: dense, CSR or `FixedSparse` for one network; dense for a batch of networks.
+        P, x: dense or `FixedSparse`; for one network CSR, too.
         weights: first layer first, stored (in, out), with leading batch dimensions if there are many networks.
-        biases: one a layer; None stands for zeros.
+        biases: one a layer, (..., 1, out) if there are many networks; None stands for zeros.
     """
     outputs, h = [], x
     for layer, weight in enumerate(weights):
