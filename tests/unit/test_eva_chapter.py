@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from reprolib.models.digits import PRETRAIN, pretrained
-from reprolib.train import accuracy
+from reprolib.train import accuracy, fit
 
 peft = pytest.importorskip("peft")
 CHAPTER = Path(__file__).parents[2] / "chapters" / "adaptation" / "eva.py"
@@ -113,42 +113,88 @@ def test_gradients_are_those_of_B_in_peft_and_the_prediction_that_of_theorem_3_2
     assert found["orthonormal"] == [0, 0, 0] and max(found["smallest"]) < 0
 
 
+ALL = ["LoRA", "orthonormal", "PiSSA", "EVA", "EVA, rho = 1", "EVA, centered"]
+
+
 def test_all_methods_train_alike_from_the_same_function(chapter, monkeypatch):
     seen, asked, read, eva_ = [], [], [], chapter["eva_"]
+    curves = torch.arange(30.0)[:, None] + 100 * torch.arange(len(ALL))
 
-    def fit(net, x, y, **how):
-        seen.append((net, x, y, how))
-        return [float(step) for step in range(30)]
+    def side_by_side(model, *given):
+        seen.append((model, *given))
+        return curves.tolist()
 
-    monkeypatch.setitem(chapter, "fit", fit)
-    monkeypatch.setitem(chapter, "accuracy", lambda net, x, y: asked.append((x, y)) or accuracy(net, x, y))
+    monkeypatch.setitem(chapter, "fit_side_by_side", side_by_side)
+    monkeypatch.setitem(chapter, "accuracies", lambda *given: asked.append(given) or [len(asked) + k for k in range(6)])
     monkeypatch.setitem(chapter, "eva_", lambda net, batches, **how: read.append(batches) or eva_(net, batches, **how))
-    task, state = chapter["prepare"](CONFIG, 0), None
-    X = task.inputs()
-    for method in [*chapter["METHODS"], "EVA, rho = 1", "EVA, centered"]:
-        result = chapter["fine_tune"](CONFIG | {"method": method}, 0)
-        net, x, y, how = seen[-1]
-        for given, part in zip([(x, y), *asked[-2:]], ("tune", "val", "test"), strict=True):
-            assert all(map(torch.equal, given, task.parts[part]))
-        assert result["early"] == 4.5 and sum(result["ranks"]) == 12
-        generator, (group,) = how.pop("generator").get_state(), how.pop("groups")
-        assert how == {"lr": 0.02, "epochs": 25, "batch_size": 64} and group.keys() == {"params"}
-        state = generator if state is None else state
-        assert torch.equal(generator, state)
-        trained = {name for name, p in net.named_parameters() if any(p is q for q in group["params"])}
-        assert trained == {n for n, _ in net.named_parameters() if "lora_" in n or n.startswith("head.")}
-        assert torch.allclose(net(x), task.net(x), atol=1e-3)
-        for name, rank in zip(task.layers, result["ranks"], strict=True):
-            A = net.get_submodule(name).lora_A["default"].weight.detach().double()
-            assert len(A) == rank and net.get_submodule(name).scaling["default"] == 1
+    task, config = chapter["prepare"](CONFIG, 0), CONFIG | {"methods": ALL}
+    X, x = task.inputs(), task.parts["tune"][0]
+    result = chapter["fine_tune"](config, 0)
+    ((model, *given, used, seed),) = seen
+    for parts, part in zip([given, *(some[1:] for some in asked)], ("tune", "val", "test"), strict=True):
+        assert all(map(torch.equal, parts, task.parts[part]))
+    assert used == config and seed == 0 and asked[0][0] is asked[1][0] is model
+    assert torch.allclose(model(x), task.net(x).expand(len(ALL), -1, -1), atol=1e-3)
+    for k, method in enumerate(ALL):
+        found = {key.partition(", ")[0]: value for key, value in result.items() if key.partition(", ")[2] == method}
+        assert found["losses"] == curves[:, k].tolist() and found["early"] == pytest.approx(4.5 + 100 * k)
+        assert (found["validation"], found["accuracy"]) == (1 + k, 2 + k) and sum(found["ranks"]) == 12
+        widths = zip(found["ranks"], X.values(), strict=True)
+        assert found["parameters"] == sum(rank * (rows.shape[1] + 128) for rank, rows in widths)
+        assert method == "EVA, centered" or (found["ranks"] != [4, 4, 4]) == (method == "EVA")
+        for i, (name, rank) in enumerate(zip(task.layers, found["ranks"], strict=True)):
+            A = model.A[i][k].detach().double()
+            assert A[rank:].abs().sum() == 0 and A[:rank].norm(dim=1).min() > 0
             if method == "orthonormal" or method.startswith("EVA"):
-                assert torch.allclose(A @ A.T, torch.eye(rank).double(), atol=1e-5)
+                assert torch.allclose(A[:rank] @ A[:rank].T, torch.eye(rank).double(), atol=1e-5)
             if method.startswith("EVA"):
                 rows = X[name] - X[name].mean(dim=0) if "centered" in method else X[name]
                 assert (exact(rows, rank) @ A.T).square().sum() > 0.9 * rank
-        assert method == "EVA, centered" or (result["ranks"] != [4, 4, 4]) == (method == "EVA")
     for batches in read:
-        assert sorted(torch.cat(batches).tolist()) == sorted(task.parts["tune"][0].tolist())
+        assert sorted(torch.cat(batches).tolist()) == sorted(x.tolist())
+
+
+def test_networks_side_by_side_train_as_each_alone(chapter):
+    config, seed = CONFIG | {"epochs": 5}, 0
+    task = chapter["prepare"](config, seed)
+    nets = [chapter["adapt"](task, config | {"method": method}, seed)[0] for method in ALL]
+    model = chapter["SideBySide"](nets, task.layers)
+    frozen = [tensor.clone() for pair in model.frozen for tensor in pair]
+    losses = torch.tensor(chapter["fit_side_by_side"](model, *task.parts["tune"], config, seed))
+    x, y = task.parts["test"]
+    for k, net in enumerate(nets):
+        alone = fit(
+            net, *task.parts["tune"], groups=[{"params": [p for p in net.parameters() if p.requires_grad]}],
+            lr=config["rate"], epochs=5, batch_size=64, generator=chapter["stream"](seed, 5),
+        )  # fmt: skip
+        assert torch.allclose(losses[:, k], torch.tensor(alone), atol=1e-3)
+        assert torch.allclose(model(x)[k], net.eval()(x), atol=0.02)
+        assert chapter["accuracies"](model, x, y)[k] == pytest.approx(accuracy(net, x, y), abs=0.3)
+        for name, A, B in zip(task.layers, model.A, model.B, strict=True):
+            rank = len(net.get_submodule(name).lora_A["default"].weight)
+            assert A[k, :rank].any() and B[k, :rank].any() and not A[k, rank:].any() and not B[k, rank:].any()
+    assert all(map(torch.equal, frozen, [tensor for pair in model.frozen for tensor in pair]))
+    for layer in ("body.0", "body.4"):  # as where EVA gives a layer no ranks
+        nets[0].set_submodule(layer, nets[0].get_submodule(layer).base_layer)
+    assert torch.allclose(chapter["SideBySide"](nets, task.layers)(x)[0], nets[0](x), atol=1e-4)
+    assert torch.allclose(chapter["SideBySide"](nets[:1], task.layers)(x)[0], nets[0](x), atol=1e-4)
+
+
+def test_a_transformer_is_trained_alone_and_alike(chapter, monkeypatch):
+    seen, task = [], chapter["prepare"](CONFIG, 0)
+    monkeypatch.setitem(chapter, "prepare", lambda config, seed: task)
+    monkeypatch.setitem(chapter, "fit", lambda *given, **how: seen.append((*given, how)) or [2.0] * 10 + [1.0] * 20)
+    result = chapter["fine_tune"](CONFIG | {"tokens": 8, "methods": ["EVA"]}, 0)
+    ((net, x, y, how),) = seen
+    (group,), generator = how.pop("groups"), how.pop("generator")
+    assert how == {"lr": 0.02, "epochs": 25, "batch_size": 64} and group.keys() == {"params"}
+    assert torch.equal(generator.get_state(), chapter["stream"](0, 5).get_state())
+    trained = {name for name, p in net.named_parameters() if any(p is q for q in group["params"])}
+    assert trained == {n for n, _ in net.named_parameters() if "lora_" in n or n.startswith("head.")}
+    assert torch.equal(x, task.parts["tune"][0]) and torch.equal(y, task.parts["tune"][1])
+    assert all(net.get_submodule(name).scaling["default"] == 1 for name in task.layers)
+    assert result["early, EVA"] == 2 and result["accuracy, EVA"] == accuracy(net, *task.parts["test"])
+    assert result["validation, EVA"] == accuracy(net, *task.parts["val"])
 
 
 def test_stability_compares_with_one_svd_and_ranks_follow_the_shares(chapter, monkeypatch):
