@@ -172,10 +172,10 @@ def _png(fig: Figure) -> str:
 def darken(fig: Figure) -> None:
     """Recolor a finished figure for a dark page: paper and ink change places, and colors keep their hue.
 
-    What a color map has drawn keeps its colors, and so does text that was put on a picture.
+    What a color map has drawn keeps its colors, and so do text and lines that were put on a picture.
     """
     pictured = [ax for ax in fig.axes if ax.images or any(c.get_array() is not None for c in ax.collections)]
-    on_pictures = {text for ax in pictured for text in ax.texts}
+    on_pictures = {artist for ax in pictured for artist in (*ax.texts, *ax.lines)}
     for artist in {*fig.findobj()} - on_pictures:  # findobj finds some twice
         for kind, names in COLORED.items():
             if isinstance(artist, kind) and getattr(artist, "get_array", lambda: None)() is None:

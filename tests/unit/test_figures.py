@@ -55,6 +55,7 @@ def test_darken_turns_greys_around_keeps_hues_and_leaves_pictures_alone(shown):
     outline = lines.scatter([0], [0], facecolors="none", edgecolors="black")
     cells = picture.pcolormesh(np.arange(4.0).reshape(2, 2), cmap="viridis")
     on_picture = picture.text(0, 0, "3", color="white")
+    [border] = picture.plot([0, 1], color="black")
     fig.canvas.draw()
     before = cells.get_facecolor().copy()
     figures.darken(fig)
@@ -72,6 +73,7 @@ def test_darken_turns_greys_around_keeps_hues_and_leaves_pictures_alone(shown):
     assert lines.get_facecolor() == pytest.approx(paper, abs=0.02)
     fig.canvas.draw()
     assert (cells.get_facecolor() == before).all() and on_picture.get_color() == "white"
+    assert border.get_color() == "black"
     plt.close(fig)
 
 
