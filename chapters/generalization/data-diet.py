@@ -593,7 +593,7 @@ right.axhline(0, color=COLORS["random"])
 for ax, title in ((left, "test accuracy (%)"), (right, "minus random, paired (points)")):
     ax.set(title=title, xlabel="kept examples (%)", xticks=100 * shares)
 left.legend(loc="lower right")
-right.legend(loc="lower right", fontsize=8)
+right.legend(loc="lower center", fontsize=8)
 figures.show(
     fig,
     caption=(
