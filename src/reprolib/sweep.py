@@ -87,7 +87,7 @@ def by_arm(rows: pd.DataFrame, arms: str, arm: str) -> pd.DataFrame:
     Returns:
         One row an arm, with metrics named ``"<metric>"``; ``seconds`` are those of its whole trial.
     """
-    names = {arm for listed in rows[arms] for arm in listed}
+    names = {one for listed in rows[arms] for one in listed}
     split = {key: key.partition(", ")[::2] for key in rows}
     shared = [key for key, (_, owner) in split.items() if owner not in names and key != arms]
     return pd.DataFrame(

@@ -127,15 +127,17 @@ def test_all_methods_train_alike_from_the_same_function(chapter, monkeypatch):
     monkeypatch.setitem(chapter, "fit_side_by_side", side_by_side)
     monkeypatch.setitem(chapter, "accuracies", lambda *given: asked.append(given) or [len(asked) + k for k in range(6)])
     monkeypatch.setitem(chapter, "eva_", lambda net, batches, **how: read.append(batches) or eva_(net, batches, **how))
-    task, config = chapter["prepare"](CONFIG, 0), CONFIG | {"methods": ALL}
+    task, config = chapter["prepare"](CONFIG, 1), CONFIG | {"methods": ALL}
     X, x = task.inputs(), task.parts["tune"][0]
-    result = chapter["fine_tune"](config, 0)
+    result = chapter["fine_tune"](config, 1)
     ((model, *given, used, seed),) = seen
     for parts, part in zip([given, *(some[1:] for some in asked)], ("tune", "val", "test"), strict=True):
         assert all(map(torch.equal, parts, task.parts[part]))
-    assert used == config and seed == 0 and asked[0][0] is asked[1][0] is model
+    assert used == config and seed == 1 and asked[0][0] is asked[1][0] is model
     assert torch.allclose(model(x), task.net(x).expand(len(ALL), -1, -1), atol=1e-3)
     for k, method in enumerate(ALL):
+        net, ranks = chapter["adapt"](task, config | {"method": method}, 1)
+        assert torch.equal(model.A[0][k, : ranks[0]], net.body[0].lora_A["default"].weight)
         found = {key.partition(", ")[0]: value for key, value in result.items() if key.partition(", ")[2] == method}
         assert found["losses"] == curves[:, k].tolist() and found["early"] == pytest.approx(4.5 + 100 * k)
         assert (found["validation"], found["accuracy"]) == (1 + k, 2 + k) and sum(found["ranks"]) == 12
@@ -155,7 +157,7 @@ def test_all_methods_train_alike_from_the_same_function(chapter, monkeypatch):
 
 
 def test_networks_side_by_side_train_as_each_alone(chapter):
-    config, seed = CONFIG | {"epochs": 5}, 0
+    config, seed = CONFIG | {"epochs": 5}, 1
     task = chapter["prepare"](config, seed)
     nets = [chapter["adapt"](task, config | {"method": method}, seed)[0] for method in ALL]
     model = chapter["SideBySide"](nets, task.layers)
