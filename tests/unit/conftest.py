@@ -1,7 +1,8 @@
-"""A tiny book in a temporary folder, for the tests of the engine."""
+"""A tiny book for tests of the engine, and the definitions of a real chapter for tests of its functions."""
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,18 @@ def book(tmp_path, monkeypatch) -> Book:
     root.mkdir()
     monkeypatch.chdir(root)
     return Book(root)
+
+
+@pytest.fixture(scope="module")
+def chapter(request) -> dict:
+    """Imports, functions and classes of the test module's ``CHAPTER``, and its ``CONSTANTS``; nothing of it runs."""
+    path, constants = request.module.CHAPTER, getattr(request.module, "CONSTANTS", ())
+    tree, names = ast.parse(path.read_text(encoding="utf-8")), {"__name__": request.module.__name__}
+    wanted = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+    tree.body = [
+        node
+        for node in tree.body
+        if isinstance(node, wanted) or isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in constants
+    ]
+    exec(compile(tree, str(path), "exec"), names)
+    return names

@@ -17,29 +17,15 @@ from reprolib.train import accuracy, fit
 
 peft = pytest.importorskip("peft")
 CHAPTER = Path(__file__).parents[2] / "chapters" / "adaptation" / "eva.py"
+CONSTANTS = ("HEAD", "BATCHES", "METHODS")
 CONFIG = dict(task="inverted", model="MLP", epochs=25, batch=64, svd=64, look=300, tokens=0, tune=300, val=100)
 CONFIG |= dict(test=797, r=4, rho=2.0, rate=0.02, kept=4, orders=1, score="ratio", draws=50)
 
 
-@pytest.fixture(scope="module")
-def chapter():
-    """Imports, functions and plain constants of the chapter; nothing of it runs."""
-    wanted = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
-    tree = ast.parse(CHAPTER.read_text(encoding="utf-8"))
-    constants = ("HEAD", "BATCHES", "METHODS")
-    tree.body = [n for n in tree.body if isinstance(n, wanted) or _target(n) in constants]
-    names = {"__name__": __name__}
-    exec(compile(tree, str(CHAPTER), "exec"), names)
-    return names
-
-
-def _target(node):
-    return ast.unparse(node.targets[0]) if isinstance(node, ast.Assign) else None
-
-
 def rule(target, **names):
     """Run the chapter's one assignment to `target`, on given numbers."""
-    (node,) = (n for n in ast.walk(ast.parse(CHAPTER.read_text(encoding="utf-8"))) if _target(n) == target)
+    nodes = ast.walk(ast.parse(CHAPTER.read_text(encoding="utf-8")))
+    (node,) = (n for n in nodes if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == target)
     exec(compile(ast.Module([node], []), str(CHAPTER), "exec"), names)
     return names
 
@@ -138,6 +124,7 @@ def test_all_methods_train_alike_from_the_same_function(chapter, monkeypatch):
     for k, method in enumerate(ALL):
         net, ranks = chapter["adapt"](task, config | {"method": method}, 1)
         assert torch.equal(model.A[0][k, : ranks[0]], net.body[0].lora_A["default"].weight)
+        assert all(net.get_submodule(name).scaling["default"] == 1 for name in task.layers)
         found = {key.partition(", ")[0]: value for key, value in result.items() if key.partition(", ")[2] == method}
         assert found["losses"] == curves[:, k].tolist() and found["early"] == pytest.approx(4.5 + 100 * k)
         assert (found["validation"], found["accuracy"]) == (1 + k, 2 + k) and sum(found["ranks"]) == 12

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 
 import pytest
@@ -12,21 +11,10 @@ from torch import nn
 from reprolib.data.graphs import load
 from reprolib.determinism import seed_all
 
+pytest.importorskip("networkx")
 CHAPTER = Path(__file__).parents[2] / "chapters" / "variance" / "virgo.py"
 INITS = ["Xavier", "Virgo", "Kaiming fan-out"]
 CONFIG = {"data": "block model", "num_layers": 3, "hidden_dim": 16, "lr": 0.02, "mean": "harmonic", "device": "cpu"}
-
-
-@pytest.fixture(scope="module")
-def chapter():
-    """Imports and functions of the chapter; nothing of it runs."""
-    pytest.importorskip("networkx")
-    tree = ast.parse(CHAPTER.read_text(encoding="utf-8"))
-    wanted = (ast.Import, ast.ImportFrom, ast.FunctionDef)
-    tree.body = [node for node in tree.body if isinstance(node, wanted)]
-    names = {"__name__": __name__}
-    exec(compile(tree, str(CHAPTER), "exec"), names)
-    return names
 
 
 def alone(network, config, seed):
