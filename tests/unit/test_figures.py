@@ -46,6 +46,19 @@ def test_show_displays_png_with_alt_size_and_caption_within_60_kb(shown):
     assert not plt.get_fignums()
 
 
+def test_show_draws_what_savefig_draws(shown):
+    fig = line_figure()
+    buffer = io.BytesIO()
+    fig.savefig(buffer, dpi=figures.DPI)
+    plt.close(fig)
+    expected = np.asarray(Image.open(buffer).convert("RGB"), dtype=float)
+    figures.show(line_figure(), caption="Waves.", alt="Six waves.")
+    png = base64.b64decode(shown[0][0]["image/png"])
+    drawn = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), dtype=float)
+    assert drawn.shape == expected.shape
+    assert np.abs(drawn - expected).mean() < 2  # of 255: the colors are 256
+
+
 def test_darken_turns_greys_around_keeps_hues_and_leaves_pictures_alone(shown):
     fig, (lines, picture) = plt.subplots(1, 2)
     [ink] = lines.plot([0, 1], color="black", marker="o", markerfacecolor="none", markeredgecolor=figures.ACCENT)
