@@ -76,6 +76,14 @@ def test_progress_bars_are_taken_out_and_warnings_are_kept(book):
     assert first == [] and second[0].text == "a real warning\n"
 
 
+def test_a_kernel_that_is_done_is_not_waited_for(book, tmp_path):
+    late = tmp_path / "late"
+    chapter = book.add("tiny", f"import atexit, pathlib\natexit.register(pathlib.Path({str(late)!r}).touch)")
+    assert not once(chapter).error
+    time.sleep(1)
+    assert not late.exists()
+
+
 def test_a_failing_cell_leaves_the_good_notebook_and_keeps_the_partial_one(book):
     chapter = book.add("tiny", "print('one')", "print('two')")
     good = once(chapter).path.read_bytes()

@@ -189,6 +189,7 @@ def execute(job: Job) -> Result:
                 kernel_name="python3",
                 kernel_manager_class=kernel_manager(job, environment(job, record)),
                 request_save_on_cell_execute=False,
+                shutdown_kernel="immediate",  # sweeps have closed their stores; an orderly end takes a second or two
                 progress_bar=False,
                 stderr_file=job,
                 start_timeout=180,
