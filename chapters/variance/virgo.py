@@ -54,6 +54,7 @@ from itertools import pairwise
 import matplotlib.pyplot as plt
 import networkx as nx
 import numpy as np
+import pandas as pd
 import seaborn as sns
 import torch
 from torch import nn
@@ -69,8 +70,6 @@ from reprolib.sweep import by_arm, sweep
 
 @dataclass(frozen=True)
 class Settings:
-    """What differs between the scales."""
-
     data: tuple[str, ...]
     depths: tuple[int, ...]  # trained networks, besides the deep one
     train_dim: int  # hidden width of the trained networks
@@ -78,15 +77,16 @@ class Settings:
     epochs: int  # at most
     patience: int  # epochs without a better validation accuracy before training stops
     seeds: int = 10
+    train_seeds: tuple[int, int] = (10, 10)  # for training with the three tuned rules, and with the others
     gate_seeds: int = 30  # for C5
     draws: int = 10_000  # networks for C1
 
 
 SCALES = {
-    "small": Settings(("block model",), (2,), 32, (2e-3, 5e-3, 1e-2), epochs=100, patience=100),
+    "small": Settings(("block model",), (2,), 32, (2e-3, 5e-3, 1e-2), 100, 100, train_seeds=(8, 5)),
     "full": Settings(("Cora", "Citeseer"), (2, 3, 4), 64, (5e-4, 1e-3, 2e-3), epochs=1000, patience=20),
 }
-dry = dict(epochs=2, seeds=2, gate_seeds=2, draws=1000)
+dry = dict(epochs=2, seeds=2, train_seeds=(2, 1), gate_seeds=2, draws=1000)
 run = start("virgo", SCALES, dry=dry, scale=scale, seed=seed, device=device, dry_run=dry_run)
 
 # %%
@@ -773,6 +773,7 @@ We train with Adam. Every rule gets the same middle learning rate at every depth
 the pair that the claim compares, and the control get three rates each, and each is judged at the one with the best
 validation accuracy. The accuracy we report is the test accuracy of the epoch that was best in validation. Speed is the first
 epoch whose training loss is below one half; a run that never gets there counts as the whole budget of epochs.
+At small scale these three have eight seeds, the other four, which no claim judges here, five.
 
 The rules of one seed are trained *side by side*. They share the graph, the split and the random numbers, which each rule scales in its
 own way, and one product serves them all. The gradient of their summed losses is each one's own, and Adam moves each
@@ -835,12 +836,26 @@ low, middle, high = run.settings.rates
 TUNED = ["Xavier", "Xavier for ReLU", "Virgo"]
 training = {**common, **{key: getattr(run.settings, key) for key in ("epochs", "patience")}}
 training["hidden_dim"] = run.settings.train_dim
-runs = [(where, depth, INITS, middle) for where in data for depth in (*run.settings.depths, deep)]
-runs += [(where, deep, TUNED, lr) for where in data for lr in (low, high)]
-grid = [{"data": where, "num_layers": depth, "inits": inits, "lr": lr, **training} for where, depth, inits, lr in runs]
-trained = by_arm(sweep(train, grid, seeds, run=run), "inits", "init")
+several, few = map(run.seeds, run.settings.train_seeds)
+depths = [*run.settings.depths, deep]
 
 
+def grid(inits, depths, rates):
+    return [
+        {"data": where, "num_layers": depth, "inits": inits, "lr": lr, **training}
+        for where in data
+        for depth in depths
+        for lr in rates
+    ]
+
+
+batches = [(grid(INITS, depths, [middle]), few), (grid(TUNED, [deep], [low, high]), several)]
+batches += [(grid(TUNED, depths, [middle]), several[len(few) :])]
+trained = pd.concat([sweep(train, configs, those, run=run) for configs, those in batches if those], ignore_index=True)
+trained = by_arm(trained, "inits", "init")
+
+
+# %%
 def best_rate(init, where):
     """The learning rate with the best mean validation accuracy in the deep network."""
     rows = trained[(trained["init"] == init) & (trained["data"] == where) & (trained["num_layers"] == deep)]
@@ -1041,6 +1056,8 @@ r"""
   small scale the width, the rates and the number of epochs are our own, and there is no early stopping. Its budget of
   epochs can end before a slow rule has finished, so a part of the gap in accuracy is speed. More tuning could narrow
   the gap between rules.
+- **Seeds.** Five seeds were planned for training at small scale. We had ten, and cut them for time, with results known, to eight
+  for the three tuned rules and to five for the others. No word changed at four base seeds.
 - **Mean.** That script passes the arithmetic mean, the function's default is the harmonic mean. We use the harmonic
   one throughout; `mean` switches.
 - **Gates.** The authors' test of the gates walks on simple paths, at width 256, with their library's default weights; our
@@ -1082,12 +1099,11 @@ r"""
 # %% tags=["solution", "hide-cell"]
 sixty = {**common, "data": "block model", "hidden_dim": 32, "lr": 5e-3, "epochs": 60, "patience": 60}
 for num_layers in (8, 16):
+    end = train({**sixty, "num_layers": num_layers, "inits": TUNED}, run.seeds(1)[0])
     for rule in TUNED:
         torch.manual_seed(0)
-        one_net = {**sixty, "num_layers": num_layers, "init": rule, "inits": [rule]}
-        V = signals(one_net, run.seeds(1)[0])["forward"]  # the factor of a layer, without the first and the last
-        kept = (V[-2] / V[0]) ** (1 / (num_layers - 2))
-        end = train(one_net, run.seeds(1)[0])
+        V = signals({**sixty, "num_layers": num_layers, "init": rule}, run.seeds(1)[0])["forward"]
+        kept = (V[-2] / V[0]) ** (1 / (num_layers - 2))  # the factor of a layer, without the first and the last
         print(f"{num_layers} layers, {rule}: signal times {kept:.2f} a layer,", end=" ")
         print(f"last loss {end[f'losses, {rule}'][-1]:.2f}, test accuracy {end[f'test, {rule}']:.0f}%")
 # One network a line. A distance can only show where at least one rule learns.
