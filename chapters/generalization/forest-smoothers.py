@@ -56,6 +56,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+import sklearn
 from scipy.stats import spearmanr
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
 
@@ -97,6 +98,7 @@ settings, problems = run.settings, run.settings.problems
 table_name = available(settings.table, stand_in=dry_run)
 load(table_name)  # one that is missing stops the chapter here
 figures.use()
+sklearn.set_config(skip_parameter_validation=True)  # it takes about as long as a small fit
 
 # %% [markdown]
 r"""

@@ -90,6 +90,7 @@ from itertools import combinations
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import sklearn
 from scipy import stats
 from sklearn.cluster import kmeans_plusplus
 from sklearn.datasets import load_digits
@@ -118,6 +119,7 @@ for name, value, most in (("signal", signal, 8), ("distance", distance, 12)):
         raise ValueError(f"{name} must be a number from 0.25 to {most}, got {value!r}.")
 settings, blocks = run.settings, run.seeds(run.settings.blocks)
 figures.use()
+sklearn.set_config(skip_parameter_validation=True)  # it takes about as long as a small fit
 
 # %% [markdown]
 r"""
