@@ -1,9 +1,10 @@
 """Boosted networks against the authors' package from PyPI: fits of one unit a step, and predictions.
 
 Run: python benchmarks/bench_gbnn.py (the extra `oracles` brings the package)
-Both fit small networks of scikit-learn by the same solver from the same draws, so the predictions must agree to
-rounding. The package is patched in two places: recent versions of scikit-learn do not recognize its classifiers, and
-its subsamples follow no seed. Times are CPU times, the best of several rounds in which the two take turns.
+Both fit the same small networks by the same solver from the same draws, so the predictions must agree to rounding:
+reprolib through scipy, the package through scikit-learn. The package is patched in two places: recent versions of
+scikit-learn do not recognize its classifiers, and its subsamples follow no seed. Times are CPU times, the best of
+several rounds in which the two take turns.
 """
 
 from __future__ import annotations

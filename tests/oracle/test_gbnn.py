@@ -10,11 +10,13 @@ import torch
 from scipy.optimize import minimize_scalar
 from sklearn.datasets import load_diabetes, load_iris, make_moons
 from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPRegressor
 from sklearn.preprocessing import scale
 from sklearn.utils.random import sample_without_replacement
 
 from reprolib.losses.boosting import LogExpLoss, SoftmaxLoss, SquaredLoss
-from reprolib.models.gbnn import GBNNClassifier, GBNNRegressor
+from reprolib.models.gbnn import GBNNClassifier, GBNNRegressor, fit_piece
 
 TASKS = ("two classes", "three classes", "regression")
 
@@ -24,6 +26,24 @@ def data(name):
         return make_moons(90, noise=0.3, random_state=0)
     X, y = (load_iris if name == "three classes" else load_diabetes)(return_X_y=True)
     return scale(X), scale(y) if name == "regression" else y
+
+
+@pytest.mark.filterwarnings("ignore", category=ConvergenceWarning)
+@pytest.mark.parametrize("activation", ["logistic", "tanh", "relu", "identity"])
+@pytest.mark.parametrize(("units", "outputs"), [(1, None), (3, None), (1, 4), (2, 4)])
+def test_a_piece_is_the_network_of_scikit_learn(units, outputs, activation):
+    """To the last bit: the same draws and the same order of operations. The penalty is large enough to count."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(70, 5)), rng.normal(size=70 if outputs is None else (70, outputs))
+    options = dict(activation=activation, alpha=0.3, max_iter=40)
+    mine, state = np.random.RandomState(2), np.random.RandomState(2)
+    ours = fit_piece(X, y, units, rng=mine, **options)
+    theirs = MLPRegressor(hidden_layer_sizes=(units,), solver="lbfgs", tol=0.0, random_state=state, **options).fit(X, y)
+    assert ours.n_iter_ == theirs.n_iter_ > 5
+    for here, there in zip(ours.coefs_ + ours.intercepts_, theirs.coefs_ + theirs.intercepts_, strict=True):
+        assert np.array_equal(here, there)
+    assert np.array_equal(ours.predict(X), theirs.predict(X))
+    assert mine.uniform() == state.uniform()  # the next piece starts from the same state, too
 
 
 @pytest.fixture

@@ -6,16 +6,15 @@ estimators follow scikit-learn's conventions, so they work in its pipelines, sea
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from sklearn import config_context
+from scipy.optimize import minimize
+from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.neural_network import MLPRegressor
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.random import sample_without_replacement
@@ -25,7 +24,72 @@ from torch import nn
 from reprolib.losses.boosting import LogExpLoss, SoftmaxLoss, SquaredLoss
 
 ACTIVATIONS = {"logistic": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU, "identity": nn.Identity}
+VALUE = {"logistic": expit, "tanh": np.tanh, "relu": lambda Z: np.maximum(Z, 0), "identity": lambda Z: Z}
+SLOPE = {  # of these, times a gradient G; H is the value
+    "logistic": lambda G, H: G * H * (1 - H),
+    "tanh": lambda G, H: G * (1 - H**2),
+    "relu": lambda G, H: G * (H > 0),
+    "identity": lambda G, H: G,
+}
 SOLVED = 1e-8  # a mean training loss below this leaves residuals of rounding errors, and steps of any length
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """A small network with linear outputs; its arrays are named as in `MLPRegressor`."""
+
+    activation: str
+    coefs_: list[Float[np.ndarray, "fan_in fan_out"]]  # of the hidden units and of the outputs
+    intercepts_: list[Float[np.ndarray, " fan_out"]]
+    n_iter_: int
+
+    def predict(self, X: Float[np.ndarray, "n d"]) -> np.ndarray:
+        """Return the outputs, shape (n,) for one and (n, outputs) for several."""
+        H = VALUE[self.activation](X @ self.coefs_[0] + self.intercepts_[0])
+        out = H @ self.coefs_[1] + self.intercepts_[1]
+        return out[:, 0] if out.shape[1] == 1 else out
+
+
+def fit_piece(X: Float[np.ndarray, "n d"], targets: np.ndarray, units, *, activation, alpha, max_iter, rng) -> Piece:
+    """Fit a small network to targets of shape (n,) or (n, outputs) by least squares, with L-BFGS.
+
+    This is `MLPRegressor` with ``solver="lbfgs"`` and ``tol=0``, in its order of operations and so to the last bit, but
+    without its checks, which take most of the time of a network so small.
+    """
+    Y, value, slope = targets.reshape(len(X), -1), VALUE[activation], SLOPE[activation]
+    (n, d), q = X.shape, Y.shape[1]
+    i, j, k = np.cumsum([d * units, units * q, units]).tolist()
+    H = off = None  # hidden units, and outputs minus targets
+
+    def parts(v):
+        return v[:i].reshape(d, units), v[i:j].reshape(units, q), v[j:k], v[k:]
+
+    def loss(v):
+        nonlocal H, off
+        W, V, b, c = parts(v)
+        H = value(X @ W + b)
+        off = H @ V + c - Y
+        return 0.5 * ((off**2).sum(axis=0) / n).sum() / q + 0.5 * alpha * (v[:i] @ v[:i] + v[i:j] @ v[i:j]) / n
+
+    def gradient(v):  # L-BFGS asks for it right after the loss at the same place
+        back, result = slope(off @ v[i:j].reshape(units, q).T, H), np.empty_like(v)
+        into_W, into_V, into_b, into_c = parts(result)
+        np.matmul(X.T, back, out=into_W)
+        np.matmul(H.T, off, out=into_V)
+        back.sum(axis=0, out=into_b)
+        off.sum(axis=0, out=into_c)
+        result[:j] += alpha * v[:j]
+        return result / n
+
+    start = []
+    for fan_in, fan_out in ((d, units), (units, q)):
+        bound = np.sqrt((2 if activation == "logistic" else 6) / (fan_in + fan_out))
+        start += [rng.uniform(-bound, bound, (fan_in, fan_out)), rng.uniform(-bound, bound, fan_out)]
+    W, b, V, c = start
+    v = np.concatenate([W.ravel(), V.ravel(), b, c])
+    found = minimize(loss, v, jac=gradient, method="L-BFGS-B", options=dict(maxiter=max_iter, gtol=0.0))
+    W, V, b, c = parts(found.x)
+    return Piece(activation, [W, V], [b, c], min(found.nit, max_iter))
 
 
 class BoostedNetwork(BaseEstimator):
@@ -43,7 +107,7 @@ class BoostedNetwork(BaseEstimator):
 
     Attributes:
         initial_: the constant that boosting starts from, a number or one for each class.
-        networks_: the small networks, fitted `MLPRegressor` objects.
+        networks_: the small networks, `Piece` objects.
         steps_: by what each is multiplied, shape (steps,).
         train_loss_: mean training loss after each step, shape (steps,).
         stopped_: why fewer steps were made than asked for, or None.
@@ -81,32 +145,26 @@ class BoostedNetwork(BaseEstimator):
         self.loss_, self.initial_, self.stopped_ = loss, loss.initial(y), None
         self.networks_, self.steps_, self.train_loss_ = [], [], []
         F = np.zeros(y.shape) + self.initial_
-        with warnings.catch_warnings(), config_context(assume_finite=True, skip_parameter_validation=True):
-            warnings.simplefilter("ignore", ConvergenceWarning)  # max_iter is a choice
-            for _ in range(self.n_units // self.units_per_step):
-                residual = loss.negative_gradient(y, F)
-                # One generator for all: the same integer each time would give equal starts.
-                network = MLPRegressor(
-                    hidden_layer_sizes=(self.units_per_step,), activation=self.activation, solver="lbfgs",
-                    alpha=self.alpha, max_iter=self.max_iter, tol=0.0, random_state=rng,
-                )  # fmt: skip
-                if rows < len(X):
-                    drawn = sample_without_replacement(len(X), rows, random_state=rng)
-                    network.fit(X[drawn], residual[drawn])
-                else:
-                    network.fit(X, residual)
-                h = network.predict(X)
-                step = self.eta * loss.newton_step(y, residual, h)
-                if not np.isfinite(step * h).all():
-                    self.stopped_ = "a step is not finite"
-                    break
-                F = F + step * h
-                self.networks_.append(network)
-                self.steps_.append(step)
-                self.train_loss_.append(loss(y, F))
-                if self.train_loss_[-1] < SOLVED:
-                    self.stopped_ = "the training loss is zero"
-                    break
+        for _ in range(self.n_units // self.units_per_step):
+            residual = loss.negative_gradient(y, F)
+            drawn = sample_without_replacement(len(X), rows, random_state=rng) if rows < len(X) else slice(None)
+            # One generator for all: the same integer each time would give equal starts.
+            network = fit_piece(
+                X[drawn], residual[drawn], self.units_per_step,
+                activation=self.activation, alpha=self.alpha, max_iter=self.max_iter, rng=rng,
+            )  # fmt: skip
+            h = network.predict(X)
+            step = self.eta * loss.newton_step(y, residual, h)
+            if not np.isfinite(step * h).all():
+                self.stopped_ = "a step is not finite"
+                break
+            F = F + step * h
+            self.networks_.append(network)
+            self.steps_.append(step)
+            self.train_loss_.append(loss(y, F))
+            if self.train_loss_[-1] < SOLVED:
+                self.stopped_ = "the training loss is zero"
+                break
         self.steps_, self.train_loss_ = np.array(self.steps_), np.array(self.train_loss_)
         self.n_iter_ = max((network.n_iter_ for network in self.networks_), default=0)
         return self
@@ -117,10 +175,9 @@ class BoostedNetwork(BaseEstimator):
         X = validate_data(self, X, reset=False, dtype=np.float64)
         F = np.zeros((len(X), *np.shape(self.initial_))) + self.initial_
         yield F
-        with config_context(assume_finite=True, skip_parameter_validation=True):
-            for network, step in zip(self.networks_, self.steps_, strict=True):
-                F = F + step * network.predict(X)
-                yield F
+        for network, step in zip(self.networks_, self.steps_, strict=True):
+            F = F + step * network.predict(X)
+            yield F
 
     def _raw(self, X) -> np.ndarray:
         """Return the raw prediction of the whole ensemble."""
