@@ -103,7 +103,6 @@ import seaborn as sns
 import torch
 from sklearn.decomposition import IncrementalPCA
 from torch import nn
-from torch.nn.utils.rnn import pad_sequence
 
 sys.modules["bitsandbytes"] = None  # where it is installed, peft would load it, and nothing here needs it
 warnings.filterwarnings("ignore", "IProgress not found")  # and tqdm misses a widget
@@ -116,6 +115,7 @@ from reprolib.claims import Claim, Each, Interval, Mean, Verdicts, label, on_eac
 from reprolib.init.eva import component_scores, eva_, explain, layer_inputs, redistribute_ranks
 from reprolib.linalg.incremental import IncrementalSVD
 from reprolib.models.digits import PRETRAIN, pretrained, pretrained_vit
+from reprolib.models.side_by_side import SideBySide
 from reprolib.streams import stream
 from reprolib.sweep import by_arm, sweep
 from reprolib.train import accuracy, fit
@@ -675,43 +675,8 @@ def adapt(task, config, seed):
 r"""
 On digits the methods of a task, seed and rate are trained *side by side*: row $k$ of every tensor is network $k$, so that one product serves all
 of them, and the gradient of their summed losses is each one's own. AdamW moves each number by itself, so every network is trained as if it were alone, up to rounding.
+Adapters are filled up with zeros to the largest rank of their layer.
 """
-
-
-# %%
-def factors(layer):
-    """Weight and bias of a linear layer, and A and the transpose of B of its adapter: a row a rank, perhaps none."""
-    if isinstance(layer, nn.Linear):  # EVA gave it no ranks
-        return layer.weight, layer.bias[None], layer.weight[:0], layer.weight.T[:0]
-    linear, A, B = layer.base_layer, layer.lora_A["default"].weight, layer.lora_B["default"].weight
-    return linear.weight, linear.bias[None], A, B.T
-
-
-class SideBySide(nn.Module):
-    """`MLP`s with adapters in one call, (samples, features) to (networks, samples, classes).
-
-    Adapters are filled up with zeros to the largest rank of their layer; these have no gradient and stay zero.
-    """
-
-    def __init__(self, nets, layers):
-        super().__init__()
-        self.frozen, self.A, self.B = [], nn.ParameterList(), nn.ParameterList()
-        for name in layers:
-            parts = zip(*(factors(net.get_submodule(name)) for net in nets))
-            W, bias, A, B = (pad_sequence(part, batch_first=True).detach() for part in parts)
-            self.frozen.append((W, bias))
-            self.A.append(A)
-            self.B.append(B)
-        self.head = nn.ParameterList(
-            torch.stack(part).detach() for part in zip(*(factors(net.head)[:2] for net in nets))
-        )
-
-    def forward(self, x):
-        h = x.expand(len(self.A[0]), -1, -1)
-        for (W, bias), A, B in zip(self.frozen, self.A, self.B):
-            h = torch.baddbmm(torch.baddbmm(bias, h, W.mT), h @ A.mT, B).relu()
-        weight, bias = self.head
-        return torch.baddbmm(bias, h, weight.mT)
 
 
 # %%
@@ -754,7 +719,7 @@ def fine_tune(config, seed):
         )  # fmt: skip
         curves, right = [losses], {part: [accuracy(model, *task.parts[part])] for part in ("val", "test")}
     else:
-        model = SideBySide(nets, task.layers)
+        model = SideBySide(nets)
         curves = np.transpose(fit_side_by_side(model, *task.parts["tune"], config, seed)).tolist()
         right = {part: accuracies(model, *task.parts[part]) for part in ("val", "test")}
     for k, method in enumerate(config["methods"]):

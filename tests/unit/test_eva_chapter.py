@@ -123,7 +123,7 @@ def test_all_methods_train_alike_from_the_same_function(chapter, monkeypatch):
     assert torch.allclose(model(x), task.net(x).expand(len(ALL), -1, -1), atol=1e-3)
     for k, method in enumerate(ALL):
         net, ranks = chapter["adapt"](task, config | {"method": method}, 1)
-        assert torch.equal(model.A[0][k, : ranks[0]], net.body[0].lora_A["default"].weight)
+        assert torch.equal(model.layers[0].A[k, : ranks[0]], net.body[0].lora_A["default"].weight)
         assert all(net.get_submodule(name).scaling["default"] == 1 for name in task.layers)
         found = {key.partition(", ")[0]: value for key, value in result.items() if key.partition(", ")[2] == method}
         assert found["losses"] == curves[:, k].tolist() and found["early"] == pytest.approx(4.5 + 100 * k)
@@ -132,7 +132,7 @@ def test_all_methods_train_alike_from_the_same_function(chapter, monkeypatch):
         assert found["parameters"] == sum(rank * (rows.shape[1] + 128) for rank, rows in widths)
         assert method == "EVA, centered" or (found["ranks"] != [4, 4, 4]) == (method == "EVA")
         for i, (name, rank) in enumerate(zip(task.layers, found["ranks"], strict=True)):
-            A = model.A[i][k].detach().double()
+            A = model.layers[i].A[k].detach().double()
             assert A[rank:].abs().sum() == 0 and A[:rank].norm(dim=1).min() > 0
             if method == "orthonormal" or method.startswith("EVA"):
                 assert torch.allclose(A[:rank] @ A[:rank].T, torch.eye(rank).double(), atol=1e-5)
@@ -147,8 +147,9 @@ def test_networks_side_by_side_train_as_each_alone(chapter):
     config, seed = CONFIG | {"epochs": 5}, 1
     task = chapter["prepare"](config, seed)
     nets = [chapter["adapt"](task, config | {"method": method}, seed)[0] for method in ALL]
-    model = chapter["SideBySide"](nets, task.layers)
-    frozen = [tensor.clone() for pair in model.frozen for tensor in pair]
+    model = chapter["SideBySide"](nets)
+    frozen = [(name, p.clone()) for name, p in model.named_parameters() if not p.requires_grad]
+    assert len(frozen) == 6
     losses = torch.tensor(chapter["fit_side_by_side"](model, *task.parts["tune"], config, seed))
     x, y = task.parts["test"]
     for k, net in enumerate(nets):
@@ -159,14 +160,14 @@ def test_networks_side_by_side_train_as_each_alone(chapter):
         assert torch.allclose(losses[:, k], torch.tensor(alone), atol=1e-3)
         assert torch.allclose(model(x)[k], net.eval()(x), atol=0.02)
         assert chapter["accuracies"](model, x, y)[k] == pytest.approx(accuracy(net, x, y), abs=0.3)
-        for name, A, B in zip(task.layers, model.A, model.B, strict=True):
+        for name, (A, B) in zip(task.layers, [(layer.A, layer.B) for layer in model.layers[:-1]], strict=True):
             rank = len(net.get_submodule(name).lora_A["default"].weight)
             assert A[k, :rank].any() and B[k, :rank].any() and not A[k, rank:].any() and not B[k, rank:].any()
-    assert all(map(torch.equal, frozen, [tensor for pair in model.frozen for tensor in pair]))
+    assert all(torch.equal(value, model.get_parameter(name)) for name, value in frozen)
     for layer in ("body.0", "body.4"):  # as where EVA gives a layer no ranks
         nets[0].set_submodule(layer, nets[0].get_submodule(layer).base_layer)
-    assert torch.allclose(chapter["SideBySide"](nets, task.layers)(x)[0], nets[0](x), atol=1e-4)
-    assert torch.allclose(chapter["SideBySide"](nets[:1], task.layers)(x)[0], nets[0](x), atol=1e-4)
+    assert torch.allclose(chapter["SideBySide"](nets)(x)[0], nets[0](x), atol=1e-4)
+    assert torch.allclose(chapter["SideBySide"](nets[:1])(x)[0], nets[0](x), atol=1e-4)
 
 
 def test_a_transformer_is_trained_alone_and_alike(chapter, monkeypatch):
