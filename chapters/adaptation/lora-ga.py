@@ -116,9 +116,9 @@ from reprolib.init.eva import layer_inputs
 from reprolib.init.lora_ga import DIRECTIONS, estimate_gradients, lora_ga_
 from reprolib.models import label_words
 from reprolib.models.shifted import shifted
+from reprolib.models.side_by_side import SideBySide
 from reprolib.streams import stream
-from reprolib.sweep import sweep
-from reprolib.train import accuracy
+from reprolib.sweep import by_arm, sweep
 
 if isinstance(r, bool) or not isinstance(r, int) or not 1 <= r <= 5:
     raise ValueError(f"r must be an integer from 1 to 5, as the head has ten outputs; got {r!r}.")
@@ -688,6 +688,10 @@ more method in training, with the same grid of rates, as *peft's*.
 All methods take the same steps: AdamW without weight decay, a short warm-up, a cosine schedule, the same batches. Every method may choose its learning
 rate from the same grid: the one with the lowest last training loss on a seed that no claim uses (at full scale five seeds, and the mean of the log losses). Diverged
 losses are cut at a ceiling.
+
+On images all adapters of a seed and rate are trained *side by side*: row $k$ of every tensor is network $k$, so that one product serves all of
+them, and the gradient of their summed losses is each one's own. AdamW moves each number by itself, so every network is trained as if it were
+alone, up to rounding; a large rate can amplify that until single losses differ. Full fine-tuning is trained alone, and so is a T5.
 """
 
 # %%
@@ -695,17 +699,32 @@ CEILING = 30.0  # of a diverged loss
 LOOKS = 10  # at the gradient along full fine-tuning
 
 
+def losses(out, y):
+    """Mean loss of each network; `out` are log-probabilities, ([networks,] samples, classes)."""
+    out = out.view(-1, *out.shape[-2:]).mT
+    return nn.functional.nll_loss(out, y.expand(len(out), -1), reduction="none").mean(dim=1)
+
+
 @torch.no_grad()
-def training_loss(net, task, config):
+def outputs(net, x):
     net.eval()
-    x, y = task.train
-    parts = zip(x[: config["watch"]].split(2000), y[: config["watch"]].split(2000))
-    total = sum(nn.functional.nll_loss(net(a), b, reduction="sum").item() for a, b in parts)
-    return min(CEILING, np.nan_to_num(total / min(len(y), config["watch"]), nan=CEILING))
+    return torch.cat([net(part) for part in x.split(256)], dim=-2)
 
 
+def training_losses(net, task, config):
+    x, y = (part[: config["watch"]] for part in task.train)
+    return losses(outputs(net, x), y).nan_to_num(nan=CEILING).clamp(max=CEILING).tolist()
+
+
+def accuracies(net, x, y):
+    """Percent right of each network."""
+    right = (outputs(net, x).argmax(dim=-1) == y).double()
+    return (100 * right.view(-1, len(y)).mean(dim=1)).tolist()
+
+
+# %%
 def training(net, task, config, seed):
-    """Train a network in place; yields the number of steps before the first one and after each."""
+    """Train a network, or several side by side, in place; yields the number of steps before the first one and after each."""
     trained = [p for p in net.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=config["rate"], weight_decay=0.0, fused=True)
     count, warm = config["steps"], max(1, round(0.03 * config["steps"]))
@@ -721,7 +740,7 @@ def training(net, task, config, seed):
         if not net.training:
             net.train()
         optimizer.zero_grad()
-        loss(net, x[chosen], y[chosen]).backward()
+        losses(net(x[chosen]), y[chosen]).sum().backward()
         optimizer.step()
         schedule.step()
         yield step
@@ -736,25 +755,37 @@ def begin(config, seed):
 
 
 def fine_tune(config, seed):
+    """Train by each method of config["methods"]; every result has the name of its method."""
     task, G, _ = begin(config, seed)
-    net = adapt(task.net, task.layers, config["method"], config, seed, G)
+    nets = [adapt(task.net, task.layers, method, config, seed, G) for method in config["methods"]]
+    net = nets[0] if len(nets) == 1 else nn.Sequential(SideBySide([net[0] for net in nets]), nn.LogSoftmax(dim=-1))
     steps = (
         step for step in training(net, task, config, seed) if step % config["every"] == 0 or step == config["steps"]
     )
-    curve = [training_loss(net, task, config) for _ in steps]
-    return {"curve": curve, "last": curve[-1], "accuracy": accuracy(net, *task.test, batch_size=256)}
+    curves = np.transpose([training_losses(net, task, config) for _ in steps]).tolist()
+    found = {}
+    for method, curve, right in zip(config["methods"], curves, accuracies(net, *task.test)):
+        found |= {f"curve, {method}": curve, f"last, {method}": curve[-1], f"accuracy, {method}": right}
+    return found
+
+
+def tune(place, methods, rates, seeds, **more):
+    """Fine-tune with these methods, rates and seeds; one row for each of them."""
+    alone = [method for method in methods if method == "full" or PLACES[place].tokens]
+    groups = [[method] for method in alone] + [[method for method in methods if method not in alone]]
+    rows = sweep(fine_tune, grid(place, methods=list(filter(None, groups)), rate=rates, **more), seeds, run=run)
+    return by_arm(rows, "methods", "method")
 
 
 # %%
 tuned, best, trained = {}, {}, {}
 for place in PLACES:
     rates = list(PLACES[place].rates)
-    settings = grid(place, method=ARMS, rate=rates, every=PLACES[place].steps)  # just the last loss counts here
-    rows = tuned[place] = sweep(fine_tune, settings, TUNING[place], run=run)
+    rows = tuned[place] = tune(place, ARMS, rates, TUNING[place], every=PLACES[place].steps)  # the last loss counts
     rows["log"] = np.log(rows["last"])
     best[place] = rows.pivot_table(index="method", columns="rate", values="log").idxmin(axis=1)
-    chosen = [grid(place, method=arm, rate=float(best[place][arm])) for arm in ARMS]
-    trained[place] = sweep(fine_tune, chosen, SEEDS[place], run=run)
+    chosen = best[place].groupby(best[place]).groups.items()
+    trained[place] = pd.concat([tune(place, [*methods], [float(rate)], SEEDS[place]) for rate, methods in chosen])
     for arm in ARMS:
         edge = len(rates) > 1 and best[place][arm] in (rates[0], rates[-1])
         print(f"{place}: {arm} trains at {best[place][arm]:g}" + (", the edge of the grid" if edge else ""))
@@ -788,8 +819,8 @@ for place in PLACES:
     records |= {label(key, place, PLACES): fast for key in ("speed-up", "some speed-up")}
     records[label("last loss", place, PLACES)] = ratio
     for arm in ("LoRA", "LoRA-GA"):
-        losses = values(place, "last", arm)
-        print(f"{place}: {arm}'s last loss is from {losses.min():.2f} to {losses.max():.2f} over seeds")
+        last = values(place, "last", arm)
+        print(f"{place}: {arm}'s last loss is from {last.min():.2f} to {last.max():.2f} over seeds")
     for arm in ARMS:
         table[place, arm] = {
             "speed-up over LoRA, median": np.median(speed_up(place, arm)),
@@ -1107,6 +1138,7 @@ for factor in (1, 8, 64):
     found = first_step(config, TUNING[first][-1])
     for arm in ("LoRA-GA", "scale only"):
         real = np.mean(found[f"real {arm}"])
-        last = fine_tune(config | {"method": arm, "rate": float(best[first][arm])}, TUNING[first][-1])["last"]
+        chosen = config | {"methods": [arm], "rate": float(best[first][arm])}
+        last = fine_tune(chosen, TUNING[first][-1])[f"last, {arm}"]
         print(f"gamma {factor * gamma:g}, {arm}: start {real:.2f} of the layer's output, last loss {last:.3f}")
 # Compare the arms where their starts have about the same size. The rates were chosen for the first two lines. No claim uses this, since no baseline has such a number to choose.
