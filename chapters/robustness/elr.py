@@ -88,7 +88,7 @@ SCALES = {
     "small": Settings("MNIST-5k", seeds=5, points=5, n=400, grid=((1, 0.7), (3, 0.7), (3, 0)), grid_seeds=1, epochs=20),
     "full": Settings("Fashion-MNIST", seeds=3, points=4, n=4000, grid=GRID, grid_seeds=2),
 }
-dry = dict(seeds=2, n=40, grid=((1, 0.7),), grid_seeds=1, epochs=1, grid_epochs=1)
+dry = dict(seeds=2, n=40, grid=((1, 0.7),), grid_seeds=1, grid_epochs=1)
 run = start("elr", SCALES, dry=dry, scale=scale, seed=seed, device=device, dry_run=dry_run)
 
 

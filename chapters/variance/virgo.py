@@ -86,7 +86,7 @@ SCALES = {
     "small": Settings(("block model",), (2,), 32, (2e-3, 5e-3, 1e-2), 100, 100, train_seeds=(8, 5)),
     "full": Settings(("Cora", "Citeseer"), (2, 3, 4), 64, (5e-4, 1e-3, 2e-3), epochs=1000, patience=20),
 }
-dry = dict(epochs=2, seeds=2, train_seeds=(2, 1), gate_seeds=2, draws=1000)
+dry = dict(epochs=2, seeds=2, train_seeds=(3, 2), gate_seeds=2, draws=1000)
 run = start("virgo", SCALES, dry=dry, scale=scale, seed=seed, device=device, dry_run=dry_run)
 
 # %%
@@ -840,11 +840,11 @@ several, few = map(run.seeds, run.settings.train_seeds)
 depths = [*run.settings.depths, deep]
 
 
-def grid(inits, depths, rates):
+def grid(inits, layers, rates):
     return [
-        {"data": where, "num_layers": depth, "inits": inits, "lr": lr, **training}
+        {"data": where, "num_layers": num_layers, "inits": inits, "lr": lr, **training}
         for where in data
-        for depth in depths
+        for num_layers in layers
         for lr in rates
     ]
 
