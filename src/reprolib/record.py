@@ -24,7 +24,8 @@ from reprolib.store import Row, Task, config_json, say
 # (relative, absolute) tolerances. The same processor and torch give the same bits, but for sums that follow the
 # alignment of memory. Elsewhere the last bits differ. Most numbers keep to 2 % then, but training can amplify them
 # until a trial is like one with another seed, so there the range of the other seeds is allowed as well, three times:
-# two draws of one law differ by more than the range of three or four others too often for a false alarm.
+# two draws of one law differ by more than the range of three or four others too often for a false alarm. A tuning trial
+# has one other seed or none, which show no range: what the sweep's configurations have in the median counts as well.
 SAME_HOST, OTHER_HOST, RANGES = (1e-6, 1e-12), (2e-2, 1e-6), 3
 
 
@@ -71,19 +72,20 @@ class Record:
         """Compare task `i`, computed again, with the record.
 
         On the host that recorded it, number by number; elsewhere a curve counts by its mean, and three times the range
-        of the other seeds of its configuration is allowed besides the tolerance.
+        from seed to seed is allowed besides the tolerance: of the other seeds of its configuration, or of the sweep's
+        configurations in the median if that is larger.
 
         Raises:
             AuditError: a metric is beyond the tolerance.
         """
         old, (config, seed) = self.rows[i], self.keys[i]
-        seeds = [r for j, r in self.rows.items() if self.keys[j][0] == config and j != i]
         same, worst = old.host == row.host, 0.0
         relative, absolute = SAME_HOST if same else OTHER_HOST
         for metric in sorted(old.metrics.keys() | row.metrics.keys()):
-            values = [np.asarray(r.metrics.get(metric, np.nan), dtype=float) for r in (old, row, *seeds)]
-            a, b, *others = values if same else map(np.mean, values)
-            spread = 0.0 if same else RANGES * np.ptp([x for x in others if np.isfinite(x)] or [0.0])
+            a, b = (np.asarray(r.metrics.get(metric, np.nan), dtype=float) for r in (old, row))
+            spread = 0.0
+            if not same:
+                a, b, spread = a.mean(), b.mean(), RANGES * self._range(metric, i)
             if a.shape != b.shape or not np.allclose(b, a, relative, absolute + spread, equal_nan=True):
                 raise AuditError(
                     f"{self.name} with {config}, seed {seed}: {metric} was recorded as {_short(a)} ({old.host}) and is "
@@ -111,6 +113,15 @@ class Record:
                 )
         except OSError as error:
             say(f"The trials of {self.name} could not be recorded ({error}): the table lacks them.")
+
+    def _range(self, metric: str, i: int) -> float:
+        """Range of a metric's mean over the other seeds of task `i`; the median over all configurations if larger."""
+        means = {}
+        for j, row in self.rows.items():
+            if j != i and np.isfinite(mean := np.mean(row.metrics.get(metric, np.nan))):
+                means.setdefault(self.keys[j][0], []).append(mean)
+        own = np.ptp(means.get(self.keys[i][0], [0.0]))
+        return max(own, np.median([np.ptp(values) for values in means.values() if len(values) > 1] or [0.0]))
 
     def _read(self, path: str | None) -> tuple[dict[int, Row], int]:
         """Rows by task number, and how many rows other code made."""

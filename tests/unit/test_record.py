@@ -133,6 +133,27 @@ def test_on_another_processor_a_change_is_found_that_another_seed_would_not_make
 
 
 @pytest.mark.parametrize(
+    ("seeds", "factor", "caught"),
+    [
+        ([2, 3], 1.05, False),  # one other seed has no range, but the other configuration shows one
+        ([2, 3], 10, True),
+        ([2], 1.05, True),  # no configuration shows a range
+        ([2], 1.01, False),
+    ],
+)
+def test_where_two_seeds_or_one_were_run_the_range_is_that_of_the_configurations(
+    recorded, audit, seeds, factor, caught
+):
+    alter(recorded[0], scale_loss(factor), host="Linux, another CPU")
+    audit((0.2, 2))
+    if caught:
+        with pytest.raises(AuditError, match="another CPU"):
+            sweep(trial, GRID, seeds, run=RUN)
+    else:
+        sweep(trial, GRID, seeds, run=RUN)
+
+
+@pytest.mark.parametrize(
     "change",
     [
         lambda metrics: metrics["curve"].__setitem__(2, 0.42),
