@@ -18,7 +18,9 @@ from reprolib.book import run as engine
 from reprolib.book.chapter import Mistake
 
 RECORD = "import os, pandas as pd\npd.DataFrame({{'seconds': {}}}).to_parquet(os.environ['REPROLIB_RECORD'])"
-RUN = [sys.executable, "-c", "from reprolib.cli import app; app()", "run"]
+RUN = [sys.executable, "-c", "from reprolib.cli import app; app()", "run", "--jobs", "1"]
+QUIET = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+both = pytest.mark.parametrize("others", [0, 2], ids=["alone", "among others, as a copy"])
 
 
 def once(chapter, force=False, workers=1, **parameters):
@@ -37,6 +39,10 @@ def wait_for(path, seconds=60):
         assert time.monotonic() < end, f"{path.name} did not appear"
         time.sleep(0.05)
     return path.read_text()
+
+
+def alive(pid):
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def test_a_good_chapter_gives_a_notebook_with_outputs_and_provenance(book):
@@ -76,12 +82,45 @@ def test_progress_bars_are_taken_out_and_warnings_are_kept(book):
     assert first == [] and second[0].text == "a real warning\n"
 
 
+def test_lines_that_a_progress_bar_came_between_are_one_output(book):
+    bar = "for i in tqdm(range(2)): print(i, flush=True); time.sleep(0.2)"
+    path = once(book.add("tiny", "import time\nfrom tqdm import tqdm\n" + bar)).path
+    (only,) = nbformat.read(path, as_version=4).cells[-1].outputs
+    assert only.text == "0\n1\n"
+
+
 def test_a_kernel_that_is_done_is_not_waited_for(book, tmp_path):
     late = tmp_path / "late"
     chapter = book.add("tiny", f"import atexit, pathlib\natexit.register(pathlib.Path({str(late)!r}).touch)")
     assert not once(chapter).error
     time.sleep(1)
     assert not late.exists()
+
+
+def test_a_kernel_that_is_a_copy_differs_in_nothing_from_one_of_its_own(book, monkeypatch):
+    monkeypatch.setenv("MARK", "as in the run")
+    cells = [
+        "import os, signal, sys\nimport matplotlib.pyplot as plt, pandas as pd, torch",
+        "print({'a', 'b', 'c', 'd'}, os.getcwd(), sys.path)",
+        "print(signal.getsignal(signal.SIGCHLD), signal.getsignal(signal.SIGINT), os.getpgid(0) == os.getpid())",
+        "print(sorted({k: v for k, v in os.environ.items() if k != 'JPY_PARENT_PID'}.items()))",
+        "print(pd.DataFrame([[0.5] * 19]), torch.get_num_threads(), plt.get_backend(), plt.isinteractive())",
+        "torch.nn.Linear(2, 2)(torch.ones(2)).sum().backward()\nplt.plot([1, 2]);",
+        "import subprocess\nprint(subprocess.run(['sh', '-c', 'exit 3']).returncode, __name__)",
+    ]
+    alone = once(book.add("tiny", *cells)).path.read_text()
+    chapter = book.add("tiny", *cells)
+    results = list(engine.run(engine.plan([chapter, book.add("other"), book.add("third")], {}, force=True), 2))
+    assert [r.error for r in results] == ["", "", ""]
+    cells = [[c.get("outputs") for c in json.loads(text)["cells"]] for text in (alone, chapter.target().read_text())]
+    assert cells[0] == cells[1]
+    assert "as in the run" in str(cells[0]) and "image/png" in str(cells[0])
+
+
+def test_chapters_that_are_copies_share_nothing(book):
+    cell = "import torch\nprint(os.environ.get('MARK'), hasattr(torch, 'mark'))\nos.environ['MARK'] = torch.mark = '1'"
+    chapters = [book.add(f"a{i}", "import os", cell) for i in range(3)]
+    assert [outputs(r.path) for r in engine.run(engine.plan(chapters, {}), 1)] == ["None False\n"] * 3
 
 
 def test_a_failing_cell_leaves_the_good_notebook_and_keeps_the_partial_one(book):
@@ -97,23 +136,29 @@ def test_a_failing_cell_leaves_the_good_notebook_and_keeps_the_partial_one(book)
     assert chapter.freshness().state == "stale"
 
 
-def test_a_kernel_that_dies_is_a_failure_of_its_chapter_alone(book):
+@pytest.mark.parametrize("workers", [2, 1])
+def test_a_kernel_that_dies_is_a_failure_of_its_chapter_alone(book, workers):
     bad = book.add("bad", "print('alive', flush=True)", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
     good = book.add("good", "print('fine')")
-    results = {r.chapter.slug: r for r in engine.run(engine.plan([bad, good], {}), 2)}
+    results = {r.chapter.slug: r for r in engine.run(engine.plan([bad, good], {}), workers)}
     assert "SIGKILL" in results["bad"].cell and results["bad"].error
     assert "alive" in outputs(results["bad"].path) and not bad.target().exists()
     assert not results["good"].error and good.target().exists()
 
 
-def test_a_killed_run_leaves_nothing_half_written_and_the_next_one_is_clean(book):
+@both
+def test_a_killed_run_leaves_nothing_half_written_and_the_next_one_is_clean(book, others):
     chapter = book.add("tiny", "print('good')")
     good = once(chapter).path.read_bytes()
     marker = book.root / "kernel.pid"
     cell = f"import os, pathlib, time\npathlib.Path({str(marker)!r}).write_text(str(os.getpid()))\ntime.sleep(120)"
     book.add("tiny", cell)
-    with subprocess.Popen(RUN, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    for i in range(others):
+        book.add(f"z{i}")
+    with subprocess.Popen(RUN, **QUIET) as process:
         kernel = int(wait_for(marker))
+        server = psutil.Process(kernel).ppid()
+        assert (server != process.pid) == (others > 0)
         process.kill()
     left = chapter.target().with_name(f".tiny.ipynb.{process.pid}.tmp")  # as if the kill had come while writing
     left.write_text("{")
@@ -123,22 +168,25 @@ def test_a_killed_run_leaves_nothing_half_written_and_the_next_one_is_clean(book
     marker.unlink()
     assert book.files() == ["book/notebooks/variance/tiny.ipynb"]
     end = time.monotonic() + 20
-    while psutil.pid_exists(kernel) and psutil.Process(kernel).status() != psutil.STATUS_ZOMBIE:
+    while any(alive(pid) for pid in (kernel, server)):
         assert time.monotonic() < end, "the kernel of a killed run must end by itself"
         time.sleep(0.2)
 
 
-def test_an_interrupt_ends_the_kernels_at_once(book):
+@both
+def test_an_interrupt_ends_the_kernels_at_once(book, others):
     marker = book.root / "kernel.pid"
     cell = f"import os, pathlib, time\npathlib.Path({str(marker)!r}).write_text(str(os.getpid()))\ntime.sleep(120)"
     chapter = book.add("tiny", cell)
+    for i in range(others):
+        book.add(f"z{i}")
     listen = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  a shell's background jobs ignore it
-    quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    with subprocess.Popen(RUN, **quiet, preexec_fn=listen) as process:
+    with subprocess.Popen(RUN, **QUIET, preexec_fn=listen) as process:
         kernel = int(wait_for(marker))
+        server = psutil.Process(kernel).ppid()
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 130
-    assert not psutil.pid_exists(kernel)
+    assert not alive(kernel) and (server == os.getpid() or not alive(server))
     assert not chapter.target().exists()
 
 

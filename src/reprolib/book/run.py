@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,16 @@ import psutil
 from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning import LocalProvisioner
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
-from reprolib.book import digest
+from reprolib.book import digest, kernels
 from reprolib.book.chapter import SCALES, Chapter, Mistake
 from reprolib.files import atomic, temporary
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # one each: trials use the cores
+FIXED = dict.fromkeys(THREADS, "1") | {"PYTHONHASHSEED": "0"}  # what a kernel cannot change after its start
 BAR = re.compile(r"\d+%\|.*\||\d+(it|trial|epoch|step)?.*\[\d+:\d\d.*\]")  # a line of tqdm
 PACKAGES = {"sklearn": "scikit-learn", "PIL": "pillow"}  # imported name -> package, where they differ
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -65,6 +67,7 @@ class Job:
     path: Path
     report: Report = lambda *_: None
     env: dict[str, str] = field(default_factory=dict)  # more variables for the kernel
+    provisioner: type[LocalProvisioner] = LocalProvisioner  # starts the kernel
     provenance: dict[str, Any] = field(default_factory=dict)  # what is known before it runs
     notebook: nbformat.NotebookNode | None = None  # as far as it got
     pids: set[int] = field(default_factory=set)
@@ -151,26 +154,27 @@ def run(jobs: Sequence[Job], workers: int, report: Report = lambda *_: None) -> 
     if not jobs:
         return
     sweep_leftovers(jobs[0].chapter.root)
-    pool = ThreadPoolExecutor(workers)
-    done = threading.Semaphore(0)
-    futures = []
-    try:
-        for job in jobs:
-            job.report = report
-            # Not in the threads: in CPython 3.11 two that parse at once may fail (python/cpython#106905).
-            job.provenance = provenance(job)
-            futures.append(pool.submit(execute, job))
-            futures[-1].add_done_callback(lambda _: done.release())
-        while futures:
-            done.acquire()
-            ready = next(f for f in futures if f.done())
-            futures.remove(ready)
-            yield ready.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for pid in [pid for job in jobs for pid in job.pids]:
-            kill_tree(pid)
-        pool.shutdown()
+    with kernels.forked(FIXED) if len(jobs) > workers else nullcontext(LocalProvisioner) as provisioner:
+        pool = ThreadPoolExecutor(workers)
+        done = threading.Semaphore(0)
+        futures = []
+        try:
+            for job in jobs:
+                job.report, job.provisioner = report, provisioner
+                # Not in the threads: in CPython 3.11 two that parse at once may fail (python/cpython#106905).
+                job.provenance = provenance(job)
+                futures.append(pool.submit(execute, job))
+                futures[-1].add_done_callback(lambda _: done.release())
+            while futures:
+                done.acquire()
+                ready = next(f for f in futures if f.done())
+                futures.remove(ready)
+                yield ready.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for pid in [pid for job in jobs for pid in job.pids]:
+                kill_tree(pid)
+            pool.shutdown()
 
 
 def execute(job: Job) -> Result:
@@ -242,7 +246,7 @@ def environment(job: Job, record: Path) -> dict[str, str]:
 
     A full run takes finished trials from the store and from the chapter's committed record, and writes to `record`.
     """
-    env = dict.fromkeys(THREADS, "1") | {"PYTHONHASHSEED": "0", "REPROLIB_JOBS": "1"}
+    env = FIXED | {"REPROLIB_JOBS": "1"}
     env |= dict.fromkeys(("REPROLIB_AUDIT", "REPROLIB_RECORD", "REPROLIB_RECORDED"), "")
     env["REPROLIB_STORE"] = str(job.chapter.root / "_build" / "store")
     if job.scale == "full":
@@ -262,6 +266,7 @@ def kernel_manager(job: Job, env: Mapping[str, str]) -> type[AsyncKernelManager]
         kernel_spec = KernelSpec(**get_kernel_dict(["--log-level=CRITICAL"]), env=dict(env))
 
         async def _async_start_kernel(self, **kwargs):
+            self.provisioner = job.provisioner(parent=self, kernel_spec=self.kernel_spec)
             await super()._async_start_kernel(**kwargs)
             job.pids.add(self.provisioner.pid)
 
@@ -311,7 +316,13 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
                 if output.output_type == "stream" and output.name == "stderr":
                     lines = [s.replace("\x1b[A", "") for s in re.split(r"[\r\n]+", output.text)]
                     output.text = "".join(f"{line}\n" for line in lines if line.strip() and not BAR.search(line))
-            cell.outputs = [o for o in cell.outputs if o.get("text", "x") and WIDGET not in o.get("data", {})]
+            outputs, cell.outputs = cell.outputs, []
+            for output in outputs:
+                last = cell.outputs[-1] if cell.outputs else {}
+                if output.output_type == "stream" and output.name == last.get("name"):  # a bar was between them
+                    last.text += output.text
+                elif output.get("text", "x") and WIDGET not in output.get("data", {}):
+                    cell.outputs.append(output)
     return notebook
 
 
