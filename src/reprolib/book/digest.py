@@ -15,7 +15,8 @@ import symtable
 import sys
 import textwrap
 import tokenize
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]  # the reprolib that runs
@@ -68,17 +69,7 @@ def imported(source: str, package: Path = PACKAGE, parent: str = "") -> set[str]
         package: the folder of reprolib.
         parent: the package that a relative import starts from.
     """
-    wanted: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            wanted |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = parent.split(".")[: len(parent.split(".")) - node.level + 1] if node.level else []
-            base = ".".join([*base, *filter(None, [node.module])])
-            wanted |= {base} | {f"{base}.{alias.name}" for alias in node.names}
-    wanted = {name for name in wanted if name.split(".")[0] == "reprolib"}
-    prefixes = {".".join(name.split(".")[: i + 1]) for name in wanted for i in range(name.count(".") + 1)}
-    return {name for name in prefixes if _file(name, package)}  # a.b.c loads a and a.b first; c may be no module
+    return {name for name in _named(source, parent) if _file(name, package)}  # a name may be no module
 
 
 def science(trial: Callable, package: Path = PACKAGE) -> str:
@@ -108,6 +99,22 @@ def sciences(source: str, package: Path = PACKAGE) -> dict[str, str]:
     return {name: _science(found[name], source, package) for name in sorted(found)}
 
 
+@cache  # all chapters import the same modules
+def _named(source: str, parent: str) -> frozenset[str]:
+    """Every name below reprolib that import statements give, and what holds it: a.b.c loads a and a.b first."""
+    wanted: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            wanted |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = parent.split(".")[: len(parent.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*base, *filter(None, [node.module])])
+            wanted |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+    wanted = {name for name in wanted if name.split(".")[0] == "reprolib"}
+    return frozenset(".".join(name.split(".")[: i + 1]) for name in wanted for i in range(name.count(".") + 1))
+
+
+@cache
 def code(source: str) -> str:
     """Return `source` without comments, docstrings and blank lines."""
     lines = source.splitlines()
@@ -138,15 +145,18 @@ def _science(trial: str, source: str, package: Path) -> str:
     return _hash(json.dumps([texts, {name: code(text) for name, text in science_modules.items()}], sort_keys=True))
 
 
-def _statements(source: str) -> Iterable[str]:
+@cache
+def _statements(source: str) -> list[str]:
     """The top-level statements of a module, with `import a, b` taken apart so that an unused b does not count."""
+    found = []
     for node in ast.parse(source).body:
         if isinstance(node, ast.Import):
-            yield from (ast.unparse(ast.Import([alias])) for alias in node.names)
+            found += [ast.unparse(ast.Import([alias])) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield from (ast.unparse(ast.ImportFrom(node.module, [alias], node.level)) for alias in node.names)
+            found += [ast.unparse(ast.ImportFrom(node.module, [alias], node.level)) for alias in node.names]
         else:
-            yield _text(node, source)
+            found.append(_text(node, source))
+    return found
 
 
 def _text(node: ast.stmt, source: str) -> str:
@@ -154,6 +164,7 @@ def _text(node: ast.stmt, source: str) -> str:
     return "\n".join(source.splitlines()[start - 1 : node.end_lineno])
 
 
+@cache
 def _names(text: str) -> tuple[set[str], set[str]]:
     """Names that a piece of top-level code binds (or changes by item or attribute), and global names that it uses."""
     table = symtable.symtable(text, "<digest>", "exec")

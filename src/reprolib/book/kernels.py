@@ -31,7 +31,7 @@ class Kernel(psutil.Process):
     stdin = stdout = stderr = None
 
     def poll(self) -> int | None:
-        return None if self.is_running() and self.status() != psutil.STATUS_ZOMBIE else 0
+        return None if self.is_running() else 0
 
 
 class Server:
