@@ -123,6 +123,14 @@ def test_chapters_that_are_copies_share_nothing(book):
     assert [outputs(r.path) for r in engine.run(engine.plan(chapters, {}), 1)] == ["None False\n"] * 3
 
 
+def test_chapters_whose_kernels_cannot_be_started_fail_with_one_sentence(book):
+    killer = book.add("a", "import os, signal, time\nos.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(60)")
+    results = list(engine.run(engine.plan([killer, book.add("b")], {}), 1))
+    assert "Dead" in results[0].error
+    assert results[1].error == "RuntimeError: the process that starts kernels has ended: run the same command again."
+    assert not any(path.endswith(".ipynb") and "failed" not in path for path in book.files())
+
+
 def test_a_failing_cell_leaves_the_good_notebook_and_keeps_the_partial_one(book):
     chapter = book.add("tiny", "print('one')", "print('two')")
     good = once(chapter).path.read_bytes()

@@ -60,12 +60,10 @@ class Server:
                 print(json.dumps([arguments, dict(env), folder]), file=self.process.stdin, flush=True)
                 return Kernel(int(self.process.stdout.readline()))
             except (OSError, ValueError, psutil.NoSuchProcess):
-                raise RuntimeError("the process that starts kernels has ended; run again.") from None
+                raise RuntimeError("the process that starts kernels has ended: run the same command again.") from None
 
     def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
+        self.process.communicate()  # closes its input, which ends it, and minds no broken pipe
 
 
 class Provisioner(LocalProvisioner):
