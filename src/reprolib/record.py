@@ -25,7 +25,7 @@ from reprolib.store import Row, Task, config_json, say
 # alignment of memory. Elsewhere the last bits differ. Most numbers keep to 2 % then, but training can amplify them
 # until a trial is like one with another seed, so there the range of the other seeds is allowed as well, three times:
 # two draws of one law differ by more than the range of three or four others too often for a false alarm. A tuning trial
-# has one other seed or none, which show no range: what the sweep's configurations have in the median counts as well.
+# has one other seed or none, which show no range: what all configurations of the trial have in the median counts too.
 SAME_HOST, OTHER_HOST, RANGES = (1e-6, 1e-12), (2e-2, 1e-6), 3
 
 
@@ -47,6 +47,7 @@ class Record:
         tasks: configurations and seeds of the sweep, in order.
 
     Attributes:
+        known: {(configuration, seed): row} of all that this trial has in the table, in this sweep or another.
         rows: {task number: row} of the tasks that are recorded.
         audit: path of the audit's list, None in a usual run.
         audited: numbers of the tasks to compute again.
@@ -58,7 +59,8 @@ class Record:
     def __init__(self, slug: str, trial: str, science: str, tasks: Sequence[Task]):
         self.name, self.trial, self.science = f"{slug}: {trial}", trial, science
         self.keys = [(config_json(config), int(seed)) for config, seed in tasks]
-        self.rows, others = self._read(os.environ.get("REPROLIB_RECORDED"))
+        self.known, others = self._read(os.environ.get("REPROLIB_RECORDED"))
+        self.rows = {i: self.known[key] for i, key in enumerate(self.keys) if key in self.known}
         self.audit = Path(os.environ["REPROLIB_AUDIT"]) if os.environ.get("REPROLIB_AUDIT") else None
         wanted = json.loads(self.audit.read_text()) if self.audit else []
         self.audited = [i for i, key in enumerate(self.keys) if [trial, *key] in wanted]
@@ -72,8 +74,8 @@ class Record:
         """Compare task `i`, computed again, with the record.
 
         On the host that recorded it, number by number; elsewhere a curve counts by its mean, and three times the range
-        from seed to seed is allowed besides the tolerance: of the other seeds of its configuration, or of the sweep's
-        configurations in the median if that is larger.
+        from seed to seed is allowed besides the tolerance: of the other seeds of its configuration, or of all
+        configurations of its trial in the median if that is larger.
 
         Raises:
             AuditError: a metric is beyond the tolerance.
@@ -117,20 +119,21 @@ class Record:
     def _range(self, metric: str, i: int) -> float:
         """Range of a metric's mean over the other seeds of task `i`; the median over all configurations if larger."""
         means = {}
-        for j, row in self.rows.items():
-            if j != i and np.isfinite(mean := np.mean(row.metrics.get(metric, np.nan))):
-                means.setdefault(self.keys[j][0], []).append(mean)
+        for (config, seed), row in self.known.items():
+            mean = np.mean(row.metrics.get(metric, np.nan))
+            if (config, seed) != self.keys[i] and np.isfinite(mean):
+                means.setdefault(config, []).append(mean)
         own = np.ptp(means.get(self.keys[i][0], [0.0]))
         return max(own, np.median([np.ptp(values) for values in means.values() if len(values) > 1] or [0.0]))
 
-    def _read(self, path: str | None) -> tuple[dict[int, Row], int]:
-        """Rows by task number, and how many rows other code made."""
+    def _read(self, path: str | None) -> tuple[dict[tuple[str, int], Row], int]:
+        """Rows by configuration and seed, and how many rows other code made."""
         if not path:
             return {}, 0
         table = pd.read_parquet(path).query("trial == @self.trial")
         mine = table[table["science"] == self.science]
         rows = {(r.config, r.seed): Row(json.loads(r.metrics), r.seconds, r.host) for r in mine.itertuples()}
-        return {i: rows[key] for i, key in enumerate(self.keys) if key in rows}, len(table) - len(mine)
+        return rows, len(table) - len(mine)
 
 
 def _short(metric: np.ndarray) -> str:
