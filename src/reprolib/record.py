@@ -74,8 +74,8 @@ class Record:
         """Compare task `i`, computed again, with the record.
 
         On the host that recorded it, number by number; elsewhere a curve counts by its mean, and three times the range
-        from seed to seed is allowed besides the tolerance: of the other seeds of its configuration, or of all
-        configurations of its trial in the median if that is larger.
+        from seed to seed is allowed besides the tolerance: of the other seeds of its configuration, or where it has
+        one or none, of all configurations of its trial in the median.
 
         Raises:
             AuditError: a metric is beyond the tolerance.
@@ -117,14 +117,14 @@ class Record:
             say(f"The trials of {self.name} could not be recorded ({error}): the table lacks them.")
 
     def _range(self, metric: str, i: int) -> float:
-        """Range of a metric's mean over the other seeds of task `i`; the median over all configurations if larger."""
+        """Range of a metric's mean over the other seeds of task `i`; of one or none, the median over configurations."""
         means = {}
         for (config, seed), row in self.known.items():
             mean = np.mean(row.metrics.get(metric, np.nan))
             if (config, seed) != self.keys[i] and np.isfinite(mean):
                 means.setdefault(config, []).append(mean)
-        own = np.ptp(means.get(self.keys[i][0], [0.0]))
-        return max(own, np.median([np.ptp(values) for values in means.values() if len(values) > 1] or [0.0]))
+        own = means.get(self.keys[i][0], [])
+        return np.ptp(own) if len(own) > 1 else np.median([np.ptp(m) for m in means.values() if len(m) > 1] or [0.0])
 
     def _read(self, path: str | None) -> tuple[dict[tuple[str, int], Row], int]:
         """Rows by configuration and seed, and how many rows other code made."""

@@ -132,6 +132,18 @@ def test_on_another_processor_a_change_is_found_that_another_seed_would_not_make
         assert json.loads(agreed.read_text())[3] > 1e-3  # how far apart is noted
 
 
+def test_where_several_seeds_agree_another_configuration_that_varies_allows_nothing(recorded, audit):
+    path, _ = recorded
+    for row in (3, 5):
+        alter(path, lambda metrics: metrics.update(loss=0.1), row)
+    alter(path, lambda metrics: metrics.update(loss=0.11), 4, host="Linux, another CPU")
+    for row in (0, 1):
+        alter(path, lambda metrics: metrics.update(loss=1000.0), row)
+    audit((0.2, 2))
+    with pytest.raises(AuditError, match="loss was recorded as 0.11 "):
+        sweep(trial, GRID, SEEDS, run=RUN)
+
+
 @pytest.mark.parametrize(
     ("kept", "factor", "caught"),
     [

@@ -123,6 +123,13 @@ def test_chapters_that_are_copies_share_nothing(book):
     assert [outputs(r.path) for r in engine.run(engine.plan(chapters, {}), 1)] == ["None False\n"] * 3
 
 
+def test_chapters_that_are_copies_draw_different_numbers(book):
+    cell = "import numpy as np, torch\nprint(np.random.rand(), torch.rand(1).item())"
+    chapters = [book.add(f"a{i}", cell) for i in range(2)]
+    first, second = (outputs(r.path).split() for r in engine.run(engine.plan(chapters, {}), 1))
+    assert first[0] != second[0] and first[1] != second[1]
+
+
 def test_chapters_whose_kernels_cannot_be_started_fail_with_one_sentence(book):
     killer = book.add("a", "import os, signal, time\nos.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(60)")
     results = list(engine.run(engine.plan([killer, book.add("b")], {}), 1))
@@ -196,6 +203,22 @@ def test_an_interrupt_ends_the_kernels_at_once(book, others):
         assert process.wait(timeout=20) == 130
     assert not alive(kernel) and (server == os.getpid() or not alive(server))
     assert not chapter.target().exists()
+
+
+def test_an_interrupt_while_the_process_that_starts_kernels_still_imports_starts_none(book):
+    chapters = [book.add(f"a{i}", "import time\ntime.sleep(60)") for i in range(2)]
+    listen = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    with subprocess.Popen(RUN, **QUIET, preexec_fn=listen) as process:
+        end = time.monotonic() + 60
+        while not (
+            servers := [p for p in psutil.Process(process.pid).children() if "kernels" in " ".join(p.cmdline())]
+        ):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 130
+    assert not alive(servers[0].pid)
+    assert not any(chapter.target().exists() for chapter in chapters)
 
 
 def test_a_write_that_breaks_off_leaves_the_old_file(tmp_path, monkeypatch):

@@ -1,8 +1,8 @@
 """Kernels by fork: one process imports what chapters import, and each kernel begins as a copy of it.
 
 Imports take a tenth of a chapter's time. A copy is a process of its own: what one chapter changes no other sees.
-Run as ``python -m reprolib.book.kernels``, this is that process. It reads a JSON list ``[command, variables, folder]``
-a line, and answers each with the kernel's process number.
+Run as ``python -m reprolib.book.kernels <file descriptor>``, this is that process. It reads a JSON list
+``[arguments, variables, folder]`` a line, and writes each kernel's process number to the descriptor.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 
 import psutil
 from jupyter_client.provisioning import LocalProvisioner
@@ -26,27 +26,46 @@ IMPORTS = "ipykernel.ipkernel matplotlib.pyplot scipy.stats torch torch._dynamo"
 
 
 class Kernel(psutil.Process):
-    """A kernel's process, with the rest of what jupyter_client asks of one that it started itself."""
+    """A kernel's process, with what jupyter_client asks of one that it started itself."""
 
     stdin = stdout = stderr = None
 
     def poll(self) -> int | None:
-        return None if self.is_running() else 0
+        with suppress(psutil.NoSuchProcess):
+            if self.is_running() and self.status() != psutil.STATUS_ZOMBIE:  # not every container's first process reaps
+                return None
+        return 0
+
+    def wait(self, timeout=None) -> int:
+        return 0  # it is asked for after `poll` only
+
+    def send_signal(self, sig) -> None:
+        with suppress(psutil.NoSuchProcess):
+            super().send_signal(sig)
 
 
 class Server:
-    """The process that kernels are copies of. `env`: variables to set before the imports, or before Python itself."""
+    """The process that kernels are copies of; only where a fork after such imports is safe, which is Linux.
+
+    Args:
+        env: variables that a kernel cannot change after its start.
+    """
 
     def __init__(self, env: Mapping[str, str]):
         self.lock = threading.Lock()
+        replies, write = os.pipe()
+        self.replies = os.fdopen(replies)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", __name__],
+            [sys.executable, "-m", __name__, str(write)],
             env={**os.environ, **env},
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
             text=True,
+            pass_fds=[write],
             start_new_session=True,  # an interrupt is for the run, which then ends the kernels
         )
+        os.close(write)
+        self.provisioner = type("Copies", (Provisioner,), {"server": self})
 
     def fork(self, cmd: list[str], env: Mapping[str, str], folder: str | None) -> Kernel:
         """Start a kernel with ``python -m ipykernel_launcher <arguments>`` as its command.
@@ -58,12 +77,17 @@ class Server:
         with self.lock:
             try:
                 print(json.dumps([arguments, dict(env), folder]), file=self.process.stdin, flush=True)
-                return Kernel(int(self.process.stdout.readline()))
+                return Kernel(int(self.replies.readline()))
             except (OSError, ValueError, psutil.NoSuchProcess):
                 raise RuntimeError("the process that starts kernels has ended: run the same command again.") from None
 
     def close(self) -> None:
-        self.process.communicate()  # closes its input, which ends it, and minds no broken pipe
+        """End it and its kernels; one that waits for a kernel is told that there will be none."""
+        kill_tree(self.process.pid)
+        with suppress(OSError):
+            self.process.communicate()
+        with self.lock:
+            self.replies.close()
 
 
 class Provisioner(LocalProvisioner):
@@ -77,53 +101,49 @@ class Provisioner(LocalProvisioner):
         return self.connection_info
 
 
-@contextmanager
-def forked(env: Mapping[str, str]) -> Iterator[type[LocalProvisioner]]:
-    """Give a provisioner whose kernels are copies of one process, where a fork after such imports is safe.
-
-    Args:
-        env: variables that a kernel cannot change after its start.
-    """
-    if sys.platform != "linux":
-        yield LocalProvisioner
-        return
-    server = Server(env)
-    try:
-        yield type("Forked", (Provisioner,), {"server": server})
-    finally:
-        server.close()
+def kill_tree(pid: int) -> None:
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for one in [*process.children(recursive=True), process]:
+            with suppress(psutil.Error):
+                one.kill()
 
 
-def serve() -> None:
-    del sys.path[0]  # the folder that it was started in; IPython gives each kernel its own
-    os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # as a kernel does
+def serve(replies: int) -> None:
+    if not sys.flags.safe_path:
+        del sys.path[0]  # the folder that it was started in; IPython gives each kernel its own
+    os.chdir("/")  # that folder may hold a matplotlibrc
+    if not os.environ.get("MPLBACKEND"):
+        os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # as a kernel does
     for name in IMPORTS:
-        try:
+        with suppress(Exception):  # the chapter that needs it will say what is wrong
             importlib.import_module(name)
-        except ImportError:  # the chapter that needs it will say so
-            pass
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the kernels
     for line in sys.stdin:
         if os.fork() == 0:
-            begin(*json.loads(line))
+            begin(replies, *json.loads(line))
 
 
-def begin(arguments: list[str], env: Mapping[str, str], folder: str | None) -> None:
+def begin(replies: int, arguments: list[str], env: Mapping[str, str], folder: str | None) -> None:
     """Become a kernel, as the launcher would."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
-    print(os.getpid(), flush=True)
+    os.write(replies, f"{os.getpid()}\n".encode())
+    os.close(replies)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     os.environ.clear()
     os.environ.update(env, JPY_PARENT_PID=str(os.getppid()))  # the kernel ends when that process does
     os.chdir(folder or ".")
+    if "numpy" in sys.modules and "torch" in sys.modules:  # or all copies would draw the same numbers
+        sys.modules["numpy"].random.seed()
+        sys.modules["torch"].seed()
     sys.argv = arguments
     from ipykernel import kernelapp
 
     kernelapp.launch_new_instance(argv=arguments[1:])
-    os._exit(0)
+    sys.exit()
 
 
 if __name__ == "__main__":
-    serve()
+    serve(int(sys.argv[1]))

@@ -12,11 +12,12 @@ import os
 import platform
 import re
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -154,27 +155,30 @@ def run(jobs: Sequence[Job], workers: int, report: Report = lambda *_: None) -> 
     if not jobs:
         return
     sweep_leftovers(jobs[0].chapter.root)
-    with kernels.forked(FIXED) if len(jobs) > workers else nullcontext(LocalProvisioner) as provisioner:
-        pool = ThreadPoolExecutor(workers)
-        done = threading.Semaphore(0)
-        futures = []
-        try:
-            for job in jobs:
-                job.report, job.provisioner = report, provisioner
-                # Not in the threads: in CPython 3.11 two that parse at once may fail (python/cpython#106905).
-                job.provenance = provenance(job)
-                futures.append(pool.submit(execute, job))
-                futures[-1].add_done_callback(lambda _: done.release())
-            while futures:
-                done.acquire()
-                ready = next(f for f in futures if f.done())
-                futures.remove(ready)
-                yield ready.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for pid in [pid for job in jobs for pid in job.pids]:
-                kill_tree(pid)
-            pool.shutdown()
+    server = kernels.Server(FIXED) if len(jobs) > workers and sys.platform == "linux" else None
+    pool = ThreadPoolExecutor(workers)
+    done = threading.Semaphore(0)
+    futures = []
+    try:
+        for job in jobs:
+            job.report = report
+            job.provisioner = server.provisioner if server else LocalProvisioner
+            # Not in the threads: in CPython 3.11 two that parse at once may fail (python/cpython#106905).
+            job.provenance = provenance(job)
+            futures.append(pool.submit(execute, job))
+            futures[-1].add_done_callback(lambda _: done.release())
+        while futures:
+            done.acquire()
+            ready = next(f for f in futures if f.done())
+            futures.remove(ready)
+            yield ready.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        if server:
+            server.close()
+        for pid in [pid for job in jobs for pid in job.pids]:
+            kernels.kill_tree(pid)
+        pool.shutdown()
 
 
 def execute(job: Job) -> Result:
@@ -346,15 +350,6 @@ def workspace(job: Job) -> Path:
     folder = job.chapter.root / "_build" / "work" / job.chapter.slug
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def kill_tree(pid: int) -> None:
-    try:
-        kernel = psutil.Process(pid)
-        for process in [*kernel.children(recursive=True), kernel]:
-            process.kill()
-    except psutil.Error:
-        pass
 
 
 def trials(record: Path) -> dict[str, float]:
