@@ -92,6 +92,20 @@ def test_an_audit_finds_one_cell_that_was_changed_by_five_percent(book):
     assert all(text in found.failures[0] for text in ("demo: trial", '{"lr": 2}', "seed 1", "loss", "AuditError"))
 
 
+def test_trials_of_another_processor_are_drawn_where_there_are_seeds_enough_to_tell_chance(book):
+    true = record(book).read_bytes()
+    table = pd.read_parquet(record(book)).assign(host="Linux, another CPU")
+    try:
+        table.to_parquet(record(book), index=False)
+        four = audit(chapters(book), minutes=1)
+        table.drop(0).to_parquet(record(book), index=False)
+        three = audit(chapters(book), minutes=1, seed=0)
+    finally:
+        record(book).write_bytes(true)
+    assert (four.agreed, four.failures, four.notices) == (8, [], [])
+    assert three.trials == 7 and three.notices[0].startswith("3 trials were not drawn: another processor")
+
+
 def test_data_that_are_not_on_this_machine_are_a_notice(book, monkeypatch):
     monkeypatch.setenv("DEMO_IS_GONE", "1")
     found = audit(chapters(book), minutes=1)

@@ -16,7 +16,9 @@ import pandas as pd
 from reprolib.book import digest, run
 from reprolib.book.chapter import Chapter
 from reprolib.record import OTHER_HOST
+from reprolib.store import host
 
+SEEDS = 4  # of a configuration, for a trial that another processor recorded: fewer say too little about chance
 START = 15.0  # seconds that a chapter's notebook takes around its trials
 SHARE = 0.2  # of the time may go into starting chapters; it decides how many are drawn
 
@@ -55,6 +57,14 @@ def audit(chapters: Sequence[Chapter], minutes: float = 10, seed: int | None = N
     recorded = [_recorded(chapter, result) for chapter in chapters]
     table = pd.concat([t for t in recorded if t is not None] or [pd.DataFrame()], ignore_index=True)
     result.trials = len(table)
+    if len(table):
+        few = table.groupby(["slug", "trial", "config"])["seed"].transform("size") < SEEDS
+        far = few & (table["host"] != host())
+        table = table[~far].reset_index(drop=True)
+        if far.any():
+            result.notices.append(
+                f"{far.sum()} trials were not drawn: another processor recorded them, with fewer than {SEEDS} seeds."
+            )
     workers = os.cpu_count() or 1
     drawn = draw(table, 60 * minutes, workers, result.seed) if len(table) else table
     print(
