@@ -29,7 +29,7 @@ class Audit:
 
     Attributes:
         seed: draws the same sample again.
-        trials: recorded trials that could be drawn.
+        trials: recorded trials that the code of now has made.
         agreed: those that were computed again and agreed.
         worst: largest relative difference among them.
         failures: a sentence for each chapter whose record is wrong or whose notebook failed.
