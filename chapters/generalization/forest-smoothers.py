@@ -74,7 +74,10 @@ class Settings:
     problems: tuple[str, ...]
     features: tuple[float, ...]  # share of the inputs that a split may choose from
     refits: int  # of C5
-    few: int  # seeds of C5 and of what no claim but E1 needs
+    few: int  # seeds of C5, and of the variance in E1 five of them at most
+    beside: int  # seeds of what no claim but E1 needs
+    depths: tuple[int, ...]  # leaves of the shallower forests, at most
+    boosted: tuple[int, ...]  # leaves of a boosted tree; next to fully grown ones
     rounds: int  # of boosting
     table: str
     rows: tuple[int, int]  # to train and to test on
@@ -83,10 +86,15 @@ class Settings:
 
 
 SCALES = {
-    "small": Settings(("MARSadd",), (1.0, 0.6, 0.2), 5, 5, 60, "diabetes", (353, 89), n=300),
-    "full": Settings(("MARSadd", "MARSmult"), (1.0, 0.8, 0.6, 0.4, 0.2), 50, 10, 500, "MAGIC", (2000, 2000)),
-}
-dry = dict(seeds=2, refits=2, few=2, rounds=2)
+    "small": Settings(
+        ("MARSadd",), (1.0, 0.6, 0.2), 4, 4, 3, (100, 50), (20, 2), 60, "diabetes", (353, 89), n=300, seeds=5
+    ),
+    "full": Settings(
+        ("MARSadd", "MARSmult"), (1.0, 0.8, 0.6, 0.4, 0.2), 50, 10, 10, (200, 100, 50), (50, 20, 2), 500,
+        "MAGIC", (2000, 2000),
+    ),
+}  # fmt: skip
+dry = dict(seeds=2, refits=2, few=2, beside=2, rounds=2)
 run = start("forest-smoothers", SCALES, dry=dry, scale=scale, seed=seed, device=device, dry_run=dry_run, devices=("cpu",))  # fmt: skip
 
 # %%
@@ -515,21 +523,20 @@ def noise_trial(config, seed):
 
 
 # %%
-DEPTHS = (200, 100, 50)  # leaves
 base = dict(problem="", n=settings.n, trees=trees, leaves=leaves, bootstrap=False, sigma=1.0)
 plain = [dict(features=f) for f in settings.features] + [dict(features=0.6, sigma=0.0)]
 dials = [dict(features=f, bootstrap=True) for f in settings.features]
-dials += [dict(features=0.2, leaves=k) for k in DEPTHS if k < leaves]
+dials += [dict(features=0.2, leaves=k) for k in settings.depths if k < leaves]
 forests = pd.concat([
     sweep(forest_trial, [base | kind | {"problem": p} for p in problems for kind in kinds], run.seeds(n), run=run)
-    for kinds, n in ((plain, settings.seeds), (dials, settings.few))
+    for kinds, n in ((plain, settings.seeds), (dials, settings.beside))
 ])  # fmt: skip
 
 boosting = dict(n=settings.n, rounds=settings.rounds, sigma=1.0)
-BOOSTED = (settings.n, 50, 20, 2)  # leaves of a boosted tree
+BOOSTED = (settings.n, *settings.boosted)  # leaves of a boosted tree
 boosts = sweep(
     boosting_trial, [boosting | {"problem": p, "leaves": k} for p in problems for k in BOOSTED],
-    run.seeds(settings.few), run=run,
+    run.seeds(settings.beside), run=run,
 )  # fmt: skip
 fixed = base | {"features": 0.6, "draws": 5000}
 noises = sweep(noise_trial, [fixed | {"problem": p} for p in problems], run.seeds(min(5, settings.few)), run=run)
@@ -689,7 +696,7 @@ Bootstrap and depth are two more dials of randomness and smoothing. They also ac
 # %% tags=["hide-input"]
 def final(what, **where):
     """A number of the whole forest, for the seeds that all dials share."""
-    return curves(usual(problems[0], **where), what)[: settings.few, -1]
+    return curves(usual(problems[0], **where), what)[: settings.beside, -1]
 
 
 fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.1), sharey=True)
@@ -698,7 +705,7 @@ for bootstrap, color in ((False, COLORS["forest"]), (True, COLORS["bootstrap"]))
         p = [final(f"p {where}", features=f, bootstrap=bootstrap) for f in settings.features]
         name = f"{'' if bootstrap else 'no '}bootstrap, {'training' if where == 'train' else 'new inputs'}"
         figures.band(axes[0], settings.features, np.array(p).T, color=color, linestyle=line, marker="o", label=name)
-depths = sorted({leaves} | {k for k in DEPTHS if k < leaves})
+depths = sorted({leaves} | {k for k in settings.depths if k < leaves})
 for where, line in (("train", "--"), ("test", "-")):
     p = [final(f"p {where}", features=0.2, leaves=k) for k in depths]
     figures.band(axes[1], depths, np.array(p).T, color=COLORS["forest"], linestyle=line, marker="o")
@@ -789,7 +796,7 @@ def offset_trial(config, seed):
 others = [f for f in settings.features if f != 0.2]  # for the figure alone
 offsets = pd.concat([
     sweep(offset_trial, [base | {"problem": p, "features": f} for p in problems for f in fs], run.seeds(n), run=run)
-    for fs, n in (([0.2], settings.seeds), (others, settings.few))
+    for fs, n in (([0.2], settings.seeds), (others, settings.beside))
 ])  # fmt: skip
 
 
@@ -1043,7 +1050,7 @@ def table_trial(config, seed):
 
 n_train, n_test = settings.rows
 common = dict(table=table_name, rows=[n_train, n_test], trees=trees, leaves=leaves, bootstrap=False)
-real = sweep(table_trial, [common | {"features": f} for f in settings.features], run.seeds(settings.few), run=run)
+real = sweep(table_trial, [common | {"features": f} for f in settings.features], run.seeds(settings.beside), run=run)
 assert real[["off training", "off new"]].to_numpy().max() < 1e-10
 print(
     f"{table_name}, {n_train} rows to train, {n_test} to test; errors are relative to the variance of the test labels"
@@ -1096,8 +1103,8 @@ scikit-learn takes them for zero and stops splitting.
 ## What differs from the paper
 
 - **Simulations.** Functions, noise and hyperparameters are the paper's at both scales. The small run has 300 points instead of 500, one of the
-  two functions, three shares of features instead of five, five refits instead of fifty, and 60 boosted trees. Draws come from streams of their own; the
-  authors' code seeds refit $r$ of seed $k$ with the product $k(r+1)$, so that different seeds share forests.
+  two functions, three shares of features instead of five, five seeds or fewer instead of ten, four refits instead of fifty, and 60 boosted
+  trees. Draws come from streams of their own; the authors' code seeds refit $r$ of seed $k$ with the product $k(r+1)$, so that different seeds share forests.
 - **Offsets.** A test input moves along the same direction for all $\delta$, the authors draw a new one each time. That
   lowers the noise of comparisons and changes no mean. So does the noise of outcomes, which is the same for all $\delta$.
 - **One tree.** The claims average over all single trees of a forest, where the authors' curves start at its first tree, as those
