@@ -63,15 +63,21 @@ class Settings:
     random_d: int  # dimension with random covariances, C5
     random_N: int  # training prompt length, C5
     sgd: tuple[int, int, int]  # steps, batch size, seeds
+    prompts: tuple[int, int, int, int]  # for each seed: C1's gradients, C3's slope in M and its floor, C5
     gpt_steps: int = 0  # C6 is judged where this is not 0
     seeds: int = 5
-    divide: int = 1  # a dry run divides the numbers of prompts that are the same at both scales
+    divide: int = 1  # a dry run divides `prompts` and a few other numbers by it
 
 
 SCALES = {
-    "small": Settings(4, (10,), (20,), (5, 20, 80), 100_000, 4000, 3, 10, (1000, 500, 3)),
-    "full": Settings(20, (40, 70, 100), (40, 70, 100), (5, 20, 80, 320), 30_000, 2000, 20, 40, (1500, 1000, 5), 2500),
-}
+    "small": Settings(
+        4, (10,), (20,), (5, 20, 80), 50_000, 2000, 3, 10, (1000, 200, 3), (10_000, 8000, 2500, 8000)
+    ),
+    "full": Settings(
+        20, (40, 70, 100), (40, 70, 100), (5, 20, 80, 320), 30_000, 2000, 20, 40, (1500, 1000, 5),
+        (20_000, 20_000, 2500, 20_000), 2500,
+    ),
+}  # fmt: skip
 dry = dict(risk_prompts=100, shift_prompts=20, sgd=(2, 100, 2), gpt_steps=2 * (scale == "full"), seeds=2, divide=200)
 run = start("icl-linear", SCALES, dry=dry, scale=scale, seed=seed, device=device, dry_run=dry_run, devices=("cpu",))
 
@@ -97,6 +103,7 @@ if isinstance(sigma, bool | str) or not 0 < sigma <= 100:
 if isinstance(kappa, bool | str) or not 1 <= kappa <= 100:
     raise ValueError(f"kappa must be from 1 to 100, got {kappa!r}.")
 settings, seeds, few = run.settings, run.seeds(run.settings.seeds), run.settings.divide
+for_gradients, for_slope, for_floor, for_C5 = (n // few for n in settings.prompts)
 figures.use()
 
 # %% [markdown]
@@ -466,7 +473,7 @@ def off_blocks(config, seed):
 
 
 # %%
-blocks = sweep(off_blocks, base | dict(N=settings.flow_N[0], prompts=20_000 // few), seeds, run=run)
+blocks = sweep(off_blocks, base | dict(N=settings.flow_N[0], prompts=for_gradients), seeds, run=run)
 other_blocks = np.concatenate([*blocks["start, other"], *blocks["half, other"]])
 verdicts.record(
     "C1",
@@ -646,9 +653,9 @@ def rates(config, seed):
 train_N, test_M = [40 * settings.d * 2**k for k in range(5)], [20, 40, 80, 160]
 floors = sweep(rates, dict(d=settings.d, kappa=kappa, N=[train_N]), seeds, run=run)
 colored = dict(d=settings.d, kappa=kappa, problem="colored")
-in_M = [colored | dict(N=10**6, M=M, prompts=20_000 // few, stream=101 + k) for k, M in enumerate(test_M)]
+in_M = [colored | dict(N=10**6, M=M, prompts=for_slope, stream=101 + k) for k, M in enumerate(test_M)]
 falling = sweep(simulated, in_M, seeds, run=run)
-long = sweep(simulated, colored | dict(N=settings.risk_N[0], M=2000, prompts=2500 // few, stream=99), seeds, run=run)
+long = sweep(simulated, colored | dict(N=settings.risk_N[0], M=2000, prompts=for_floor, stream=99), seeds, run=run)
 
 slope_N = np.polyfit(np.log(train_N), np.log(np.stack(floors["floor"])).T, 1)[0]
 slope_M = np.polyfit(np.log(test_M), np.log(falling.pivot(index="M", columns="seed", values="risk")), 1)[0]
@@ -837,7 +844,7 @@ def random_covariances(config, seed):
 # %%
 d, N, test_scales = settings.random_d, settings.random_N, [1, 2, 4, 9]
 phi = 2 / ((N + 1) / N * 6 + (6 + 2 * (d - 1)) / N)
-config = dict(d=d, N=N, M=200, scales=[test_scales], covariances=200_000 // few, prompts=20_000 // few)
+config = dict(d=d, N=N, M=200, scales=[test_scales], covariances=200_000 // few, prompts=for_C5)
 averaged = sweep(random_covariances, config, seeds, run=run)
 verdicts.record(
     "C5",
@@ -985,7 +992,7 @@ computed from $\Gamma$. Where it stops: a step of gradient descent is no regress
 > The recorded run shared its machine, and its trials took three times as long as they do on a free one.
 
 The full run is a *reduced* one. The theory runs in the dimension of the paper's experiment, $d=20$, with its training lengths 40, 70 and 100, and longer test prompts. The number of
-prompts for each setting is smaller than at small scale, because they are larger. C6 joins the table. Its model has 3 layers, 2 heads and width 64, for $d=5$ and $N=10$, and is trained for a few thousand steps; the paper's has 12 layers, 8 heads and
+prompts for each setting of C2 is smaller than at small scale, because they are larger. C6 joins the table. Its model has 3 layers, 2 heads and width 64, for $d=5$ and $N=10$, and is trained for a few thousand steps; the paper's has 12 layers, 8 heads and
 width 256, for $d=20$ and $N$ up to 100, and is trained for half a million. The run takes about twelve minutes of CPU time and needs one more package:
 
 ```
@@ -997,7 +1004,7 @@ papermill book/notebooks/sequences/icl-linear.ipynb icl-linear-full.ipynb -p sca
 
 - **The flow is integrated on the two blocks that move.** That the others stay put is checked by gradients at two points only. SGD moves all entries, in one small setting at both scales, with a falling step.
 - **Numbers of prompts.** For the gradients in C1, for C3 and for C4 we spread what we had planned for one problem over five seeds (for C3 more in all), so there are more values, and each is noisier. At full scale C2 to C5 use
-  fewer prompts than planned (a million), to stay within minutes.
+  fewer prompts than planned (a million), to stay within minutes. The small scale makes do with fewer still in C1, C3 and C5.
 - **C5.** An earlier draft found that the slope of a single run of the planned size is too noisy for its band. So the band is for the mean of five runs; the table says *set with pilot numbers known*.
 - **C6.** The model, its training and the problem are smaller, and the learning rate is ten times higher. We set the number of steps and the learning rate after pilot runs with one seed, so that the
   model learns the task in the time we have. In the pilot, the error at $M=1.5N$ was below twice that at $M=N$, so we expect that criterion to fail: a model that is
