@@ -84,7 +84,8 @@ MNIST = replace(DIGITS, rates=(1e-3, *DIGITS.rates), sizes=(2000, 1000, 2000), s
 COLA = Place("google-t5/t5-base", (8423, 128, 1043), 8, (1e-4, 3e-4, 1e-3), 3, 263, 32, 1, 10, 512, tokens=128, niter=4)
 IMAGES = {"digits": replace(DIGITS, rates=MNIST.rates, seeds=40, tuning=5), "mnist": MNIST}
 TASKS = {"images": IMAGES, "cola": {"cola": COLA}, "mrpc": {"mrpc": replace(COLA, sizes=(3540, 128, 408), steps=110)}}
-SCALES = {"small": Settings({"digits": DIGITS}), "full": Settings(TASKS.get(task, IMAGES))}
+SMALL = replace(DIGITS, rates=DIGITS.rates[:3], seeds=4)
+SCALES = {"small": Settings({"digits": SMALL}), "full": Settings(TASKS.get(task, IMAGES))}
 few = dict(sizes=(16, 8, 12), rates=(1e-2,), seeds=2, tuning=1, steps=2, batch=8, every=1, look=8, pretrain=2)
 walked = IMAGES | TASKS["mrpc"] | TASKS.get(task, {}) if scale == "full" else {"digits": DIGITS}
 dry = {"places": {name: replace(place, stand_in=True, **few) for name, place in walked.items()}}
@@ -850,8 +851,8 @@ figures.show(
 r"""
 Early in training LoRA-GA is ahead of LoRA, as the theorem leads one to hope. What the speed-up says depends on LoRA's rate. At small scale three seeds
 choose the rates, and a small loss there does not mean that a rate is safe. With the base seed 0, LoRA gets a rate that fails on some other seeds, so its
-last losses differ widely and are easy to reach. With the base seeds 1 to 3 it gets a smaller rate and catches up in time: C3 is then not reproduced. So
-the word for C3 at small scale is decided by the draw of the tuning seeds, and the more careful reading is the worse one. The start of random
+last losses differ widely and some are easy to reach. With the base seeds 1 to 3 it gets a smaller rate and catches up in time. C3 is not reproduced with any of the
+four. With a fifth reported seed it was *partly* with the base seed 0. So the word for C3 at small scale hangs on the draw, and the more careful reading is the worse one. The start of random
 directions, *scale only*, ends below LoRA-GA, in the mean, with each of these base seeds.
 
 ### C4: does it end up better?
@@ -1088,8 +1089,9 @@ not made that run; the dry run walks it with a tiny T5.
 - **Choices after results.** The two measurements at the end of C6 and the third question came after a first run had shown C6. The full run's five tuning seeds came after small
   runs had shown that the word of C3 hangs on one seed. The small run had one, as planned, until it ran on another processor. There the last bits differ, *scale only* got another
   rate, and C6 was *partly*. With the three seeds that it has since, the rates there are those of the first processor again, and so are all words. At small scale the smallest rate, 0.001,
-  was left out for time, since no method chose it; with the base seed 3 LoRA-GA now takes the next one, 0.003, at the edge. No threshold or
-  reported seed was changed. The number of seeds for MNIST followed from the time that one trial takes.
+  was left out for time, since no method chose it; with the base seed 3 LoRA-GA now takes the next one, 0.003, at the edge. The largest, 0.1, was left out later
+  for the same reasons, with these four base seeds; so 0.03, which full fine-tuning takes, LoRA with the base seed 0 and PiSSA with the others, lies at the edge now. Four seeds are reported at small scale, for time, where there were five; with the base seed 0 this made *not reproduced*
+  of *partly* for C3. No threshold was changed. The number of seeds for MNIST followed from the time that one trial takes.
 - **Baselines.** LoRA+, DoRA and AdaLoRA are left out.
 - **C5** takes 20,000 inputs rather than the 4,000 that were planned, decided before the run: with 4,000 the error of the estimate would not be far below the limit of 2%.
 - **T5** is tested on the validation split, scored by the likelier of the two label words and not by the generated text, and its training loss is watched on a part of the training samples.
@@ -1134,7 +1136,7 @@ r"""
 """
 
 # %% tags=["solution", "hide-cell"]
-for factor in (1, 8, 64):
+for factor in (1, 8):
     config = grid(first, every=PLACES[first].steps) | {"gamma": factor * float(gamma)}
     found = first_step(config, TUNING[first][-1])
     for arm in ("LoRA-GA", "scale only"):
