@@ -83,7 +83,7 @@ class Settings:
 
 
 SCALES = {
-    "small": Settings("Python's help", vocab=3000, lines=10, contexts=28, toy=60_160, seeds=5),
+    "small": Settings("Python's help", vocab=3000, lines=5, contexts=10, toy=30_080, seeds=4, draws=2000),
     "full": Settings("tiny-shakespeare", vocab=5000, lines=100, contexts=100, toy=240_000, seeds=20),
 }
 dry = dict(lines=2, contexts=4, toy=640, seeds=2, problems=2, draws=100)
@@ -302,8 +302,8 @@ def awrs_by_hand(p, legal, rng):
 
 p, legal = np.array([0.4, 0.3, 0.2, 0.1]), {1, 3}
 rng = np.random.default_rng(seed)
-by_hand = np.array([awrs_by_hand(p, legal, rng) for _ in range(4000)])
-library = np.array([awrs(p, legal.__contains__, rng)[:2] for _ in range(4000)])
+by_hand = np.array([awrs_by_hand(p, legal, rng) for _ in range(2000)])
+library = np.array([awrs(p, legal.__contains__, rng)[:2] for _ in range(2000)])
 for name, (x, w) in (("by hand", by_hand.T), ("reprolib", library.T)):
     print(f"{name}: mean weight {w.mean():.3f}, of token 1 {np.mean(w * (x == 1)):.3f}, 3 {np.mean(w * (x == 3)):.3f}")
 print("exact: Z = 0.4, of token 1 0.3, 3 0.1")
@@ -1078,14 +1078,14 @@ p = 1 / np.arange(1, 201)
 p, legal = p / p.sum(), np.arange(200) % 2 == 1
 rng = np.random.default_rng(seed)
 few = {
-    name: [s(p, legal.__getitem__, rng) for _ in range(4000)]
+    name: [s(p, legal.__getitem__, rng) for _ in range(2000)]
     for name, s in (("later variant", awrs_recursive), ("WRS", wrs))
 }
 few = {
     name: (np.array([d.weight for d in draws]), np.mean([d.evaluations for d in draws])) for name, draws in few.items()
 }
-many = awrs_many(np.broadcast_to(p, (4000, 200)), legal, rng)
-once = (rng.random(4000) < p[legal].sum()).astype(float), 1.0
+many = awrs_many(np.broadcast_to(p, (2000, 200)), legal, rng)
+once = (rng.random(2000) < p[legal].sum()).astype(float), 1.0
 estimators = {"one check": once, **few, "AWRS": (many.weight, many.evaluations.mean())}
 shades = figures.palette(baseline=["one check", "WRS"], method="AWRS", ablations=["later variant"])
 fig, axes = plt.subplots(1, 4, figsize=(7.2, 2.3), sharey=True, sharex=True)
@@ -1169,8 +1169,9 @@ The paper's own experiments need a large language model on a GPU for hours, and 
 - **Length.** A line of ours ends within 60 tokens or has weight zero. The library forces an end.
 - **Pruning.** The authors first restrict the model to tokens that the constraint knows. Our functions allow that, since
   probabilities need not sum to one, but no constraint here has a vocabulary of its own.
-- **Sizes.** The small run writes 10 lines of each kind and looks at 28 contexts. It had 12 and 40 at first; we took fewer, to
-  save time, when their results were known. No word changed.
+- **Sizes.** The small run has 4 seeds, writes 5 lines of each kind, looks at 10 contexts, and has 30,080 particles for C4
+  and 2,000 draws for a large problem of C5. It had 5 seeds, 12 lines, 40 contexts, 60,160 particles and 4,000 draws at
+  first; we took fewer, to save time, when their results were known. No word changed.
 - **Sources.** We worked from the replication code, the library and the abstract. The proof in words, the formulas with the
   clocks and the comparisons in C5 are ours.
 
@@ -1184,7 +1185,7 @@ Each question has a folded solution that runs with the chapter.
 
 # %% tags=["solution", "hide-cell"]
 trap = {**writing, "constraint": "40 characters", "method": "AWRS-SMC"}
-for M_of, how_many in ((1, 60), (5, 60), (20, 24)):  # particles, lines
+for M_of, how_many in ((1, 30), (5, 30), (20, 8)):  # particles, lines
     batch = generate({**trap, "particles": M_of, "lines": how_many}, seeds[0])
     spread = np.std(batch["log p"]) / len(batch["log p"]) ** 0.5
     print(
@@ -1204,7 +1205,7 @@ r"""
 
 # %% tags=["solution", "hide-cell"]
 for method_of in SMC:
-    brief = generate({**writing, "constraint": "2 words", "words": 2, "method": method_of, "lines": 20}, seeds[0])
+    brief = generate({**writing, "constraint": "2 words", "words": 2, "method": method_of, "lines": 6}, seeds[0])
     usual = summary.loc[(CONSTRAINTS[1], method_of)]
     pairs_of = (f"{what} {brief[what]:.0f} (in C2 {usual[what]:.0f})" for what in ("checks a line", "tokens drawn"))
     print(f"{method_of:12}", ", ".join(pairs_of))
