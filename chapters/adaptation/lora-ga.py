@@ -79,13 +79,12 @@ class Settings:
     places: dict[str, Place]
 
 
-DIGITS = Place("MLP", (1078, 359, 360), r, (3e-3, 1e-2, 3e-2, 1e-1), 5, steps=150, batch=128, tuning=3, hidden=128)
-MNIST = replace(DIGITS, rates=(1e-3, *DIGITS.rates), sizes=(2000, 1000, 2000), seeds=20, tuning=5, hidden=256)
+DIGITS = Place("MLP", (1078, 359, 360), r, (3e-3, 1e-2, 3e-2), 4, steps=150, batch=128, tuning=3, hidden=128)
+MNIST = replace(DIGITS, rates=(1e-3, *DIGITS.rates, 1e-1), sizes=(2000, 1000, 2000), seeds=20, tuning=5, hidden=256)
 COLA = Place("google-t5/t5-base", (8423, 128, 1043), 8, (1e-4, 3e-4, 1e-3), 3, 263, 32, 1, 10, 512, tokens=128, niter=4)
 IMAGES = {"digits": replace(DIGITS, rates=MNIST.rates, seeds=40, tuning=5), "mnist": MNIST}
 TASKS = {"images": IMAGES, "cola": {"cola": COLA}, "mrpc": {"mrpc": replace(COLA, sizes=(3540, 128, 408), steps=110)}}
-SMALL = replace(DIGITS, rates=DIGITS.rates[:3], seeds=4)
-SCALES = {"small": Settings({"digits": SMALL}), "full": Settings(TASKS.get(task, IMAGES))}
+SCALES = {"small": Settings({"digits": DIGITS}), "full": Settings(TASKS.get(task, IMAGES))}
 few = dict(sizes=(16, 8, 12), rates=(1e-2,), seeds=2, tuning=1, steps=2, batch=8, every=1, look=8, pretrain=2)
 walked = IMAGES | TASKS["mrpc"] | TASKS.get(task, {}) if scale == "full" else {"digits": DIGITS}
 dry = {"places": {name: replace(place, stand_in=True, **few) for name, place in walked.items()}}

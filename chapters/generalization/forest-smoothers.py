@@ -50,23 +50,8 @@ leaves: int = 500  # leaves of a tree, at most; from n on (300 or 500) every tra
 
 # %%
 from dataclasses import dataclass
-from itertools import pairwise
 
-import matplotlib.pyplot as plt
-import numpy as np
-import pandas as pd
-import seaborn as sns
-import sklearn
-from scipy.stats import spearmanr
-from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
-
-from reprolib import figures
-from reprolib.claims import Claim, Each, Interval, Mean, Verdicts, label, on_each
-from reprolib.data.mars import make_mars, mars
-from reprolib.data.tables import available, load
 from reprolib.scale import start
-from reprolib.smoothers.trees import boosting_path, effective_parameters, forest_weights, overlap, weights_by_tree
-from reprolib.sweep import sweep
 
 
 @dataclass(frozen=True)
@@ -98,6 +83,23 @@ dry = dict(seeds=2, refits=2, few=2, beside=2, rounds=2)
 run = start("forest-smoothers", SCALES, dry=dry, scale=scale, seed=seed, device=device, dry_run=dry_run, devices=("cpu",))  # fmt: skip
 
 # %%
+from itertools import pairwise
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import sklearn
+from scipy.stats import spearmanr
+from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
+
+from reprolib import figures
+from reprolib.claims import Claim, Each, Interval, Mean, Verdicts, label, on_each
+from reprolib.data.mars import make_mars, mars
+from reprolib.data.tables import available, load
+from reprolib.smoothers.trees import boosting_path, effective_parameters, forest_weights, overlap, weights_by_tree
+from reprolib.sweep import sweep
+
 for name, value in {"trees": trees, "leaves": leaves}.items():
     if isinstance(value, bool) or not isinstance(value, int) or not 2 <= value <= 500:
         raise ValueError(f"{name} must be an integer from 2 to 500, got {value!r}.")

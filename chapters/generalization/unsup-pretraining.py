@@ -64,7 +64,7 @@ class Settings:
     map_n: tuple[int, ...]
     em_steps: int
     mixture_reps: int  # in a block
-    pairs: tuple[int, ...]  # of C8
+    pairs: tuple[int, ...] = (3000, 10_000, 30_000, 100_000)  # of C8
     fits: int = 20  # seeds of C8
     line: int = 5  # sizes for each slope of C2
     points: tuple[int, ...] = (100, 300, 1000, 3000, 10_000, 30_000, 100_000)  # unlabeled, of C4
@@ -79,14 +79,10 @@ MANY_M = (30, 70, 170, 400, 1000, 2400, 5600, 13_000, 32_000, 75_000, 180_000, 4
 MANY_N = (60, 107, 192, 343, 613, 1095, 1957, 3498, 6252, 11_175, 20_000)
 SCALES = {
     "small": Settings(
-        4, 50, 200, ((*D3, 200),), MAP_M, MAP_N, 20, 25, (3000, 10_000, 20_000),
-        line=3, points=(100, 300, 1000, 10_000, 100_000), many_labeled=(50, 400), test=4000,
-        digits=(3, (5, 50), (20, 100, 1000)),
+        4, 50, 200, ((*D3, 200),), MAP_M, MAP_N, 20, 25, (3000, 10_000, 20_000), line=3, test=4000,
+        points=(100, 300, 1000, 10_000, 100_000), many_labeled=(50, 400), digits=(3, (5, 50), (20, 100, 1000)),
     ),
-    "full": Settings(
-        20, 50, 200, ((*D3, 200), (1000, 1_000_000, (100, 200, 500), 50)), MANY_M, MANY_N, 100, 20,
-        (3000, 10_000, 30_000, 100_000),
-    ),
+    "full": Settings(20, 50, 200, ((*D3, 200), (1000, 1_000_000, (100, 200, 500), 50)), MANY_M, MANY_N, 100, 20),
 }  # fmt: skip
 dry = dict(
     blocks=2, few=2, many=2, dims=((60, 1000, (10, 20), 2),), em_steps=2, mixture_reps=1, pairs=(300, 1000), fits=2,

@@ -545,13 +545,11 @@ def boosted_loss(share):
     return result
 
 
-lbfgs = {name: others[(others.solver == "lbfgs") & (others.table == name)] for name in tables}
-
-
 def cut_loss(way, share):
+    rows = others[others.solver == "lbfgs"]
     i = min(range(len(SHARES)), key=lambda i: abs(SHARES[i] - share))
-    part = {name: np.array([curve[i] for curve in lbfgs[name][way]]) for name in tables}
-    return {name: lost(name, part[name], lbfgs[name].error.to_numpy()) for name in tables}
+    part = {name: np.array([curve[i] for curve in rows[rows.table == name][way]]) for name in tables}
+    return {name: lost(name, part[name], rows.error[rows.table == name].to_numpy()) for name in tables}
 
 
 measured, table = {}, []

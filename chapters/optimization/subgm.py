@@ -48,23 +48,9 @@ rho: float = 0.99  # decay of the step length, above 0 and at most 1
 smallest: float = 1.0  # smallest of the truth's three eigenvalues, above 0 and at most 1; the largest is 1
 
 # %%
-import math
 from dataclasses import dataclass
 
-import matplotlib.pyplot as plt
-import numpy as np
-import pandas as pd
-import seaborn as sns
-import torch
-from scipy import linalg, optimize, stats
-
-from reprolib import figures
-from reprolib.claims import Claim, Each, Interval, Mean, Median, Verdicts
-from reprolib.data.recovery import adjoint, gaussian_measurements, low_rank_psd, measure
-from reprolib.init.spectral import spectral_init_
-from reprolib.optim.subgm import l1_subgradient, signal_residual, subgm
 from reprolib.scale import start
-from reprolib.sweep import sweep
 
 
 @dataclass(frozen=True)
@@ -85,8 +71,8 @@ class Settings:
 LARGE, MANY = ((50, 1000), (50, 2000), (50, 4000), (50, 8000)), (500, 1000, 2000, 4000)
 SCALES = {
     "small": Settings(
-        4, 6, 2, sizes=((20, 200), (20, 400), (20, 800)), many=(500, 1000, 4000), squares=(500,),
-        gaussian_steps=300, most_steps=3000, draws=60_000,
+        5, 8, 2, sizes=((20, 250), (20, 500), (20, 1000)), many=(500, 1000, 4000), squares=(500,),
+        gaussian_steps=300, most_steps=3000,
     ),
     "full": Settings(50, 50, 5, sizes=LARGE, many=MANY, squares=MANY),
 }  # fmt: skip
@@ -94,6 +80,22 @@ dry = dict(seeds=2, gaussian_seeds=2, few_seeds=1, most_steps=2, draws=1000)
 run = start("subgm", SCALES, dry=dry, scale=scale, seed=seed, device=device, dry_run=dry_run, devices=("cpu",))
 
 # %%
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from scipy import linalg, optimize, stats
+
+from reprolib import figures
+from reprolib.claims import Claim, Each, Interval, Mean, Median, Verdicts
+from reprolib.data.recovery import adjoint, gaussian_measurements, low_rank_psd, measure
+from reprolib.init.spectral import spectral_init_
+from reprolib.optim.subgm import l1_subgradient, signal_residual, subgm
+from reprolib.sweep import sweep
+
 if not isinstance(rank, int) or not 6 <= rank <= 20:
     raise ValueError(f"rank must be an integer from 6 to 20, the dimension of the matrix, got {rank!r}.")
 if not 0 < rho <= 1:
