@@ -553,7 +553,7 @@ figures.show(
 
 # %% [markdown]
 r"""
-> Base seed 4 has a run from an unstructured start that looks like a failure. Trained twice as long, in a side test, it arrives.
+> With batches of 500, base seed 4 has a run from an unstructured start that looks like a failure after 1,000 steps. Trained twice as long, in a side test, it arrives.
 
 From the balanced start SGD goes straight to the closed form, up to the noise of its gradients. The unstructured starts, about which the theorem is silent, first wait near the saddle at zero. For how long depends on the
 draw, so a run that is stopped early looks like a failure. What the balanced start buys here is time.
