@@ -1095,16 +1095,16 @@ for combined in MEANS:
 
 # %% [markdown]
 r"""
-2. Double the depth of the block model's network. Does the distance in C4 grow, and do the rules with the ReLU's factor still agree? Train for 60 epochs.
+2. Double the depth of the block model's network. Does the distance in C4 grow, and do the rules with the ReLU's factor still agree? Train for 40 epochs.
 """
 
 # %% tags=["solution", "hide-cell"]
-sixty = {**common, "data": "block model", "hidden_dim": 32, "lr": 5e-3, "epochs": 60, "patience": 60}
+brief = {**common, "data": "block model", "hidden_dim": 32, "lr": 5e-3, "epochs": 40, "patience": 40}
 for num_layers in (8, 16):
-    end = train({**sixty, "num_layers": num_layers, "inits": TUNED}, run.seeds(1)[0])
+    end = train({**brief, "num_layers": num_layers, "inits": TUNED}, run.seeds(1)[0])
     for rule in TUNED:
         torch.manual_seed(0)
-        V = signals({**sixty, "num_layers": num_layers, "init": rule}, run.seeds(1)[0])["forward"]
+        V = signals({**brief, "num_layers": num_layers, "init": rule}, run.seeds(1)[0])["forward"]
         kept = (V[-2] / V[0]) ** (1 / (num_layers - 2))  # the factor of a layer, without the first and the last
         print(f"{num_layers} layers, {rule}: signal times {kept:.2f} a layer,", end=" ")
         print(f"last loss {end[f'losses, {rule}'][-1]:.2f}, test accuracy {end[f'test, {rule}']:.0f}%")
