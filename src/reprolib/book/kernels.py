@@ -2,7 +2,8 @@
 
 Imports take a tenth of a chapter's time. A copy is a process of its own: what one chapter changes no other sees.
 Run as ``python -m reprolib.book.kernels <file descriptor>``, this is that process. It reads a JSON list
-``[arguments, variables, folder]`` a line, and writes each kernel's process number to the descriptor.
+``[arguments, variables, folder]`` a line, and writes a line to the descriptor when its imports are done, then each
+kernel's process number.
 """
 
 from __future__ import annotations
@@ -67,6 +68,11 @@ class Server:
         os.close(write)
         self.provisioner = type("Copies", (Provisioner,), {"server": self})
 
+    def wait(self) -> None:
+        """Return when the imports are done, or when the process is no more, which `fork` will tell."""
+        with self.lock:
+            self.replies.readline()
+
     def fork(self, cmd: list[str], env: Mapping[str, str], folder: str | None) -> Kernel:
         """Start a kernel with ``python -m ipykernel_launcher <arguments>`` as its command.
 
@@ -119,6 +125,7 @@ def serve(replies: int) -> None:
         with suppress(Exception):  # the chapter that needs it will say what is wrong
             importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the kernels
+    os.write(replies, b"ready\n")
     for line in sys.stdin:
         if os.fork() == 0:
             begin(replies, *json.loads(line))

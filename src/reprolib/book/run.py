@@ -163,9 +163,10 @@ def run(jobs: Sequence[Job], workers: int, report: Report = lambda *_: None) -> 
         for job in jobs:
             job.report = report
             job.provisioner = server.provisioner if server else LocalProvisioner
-            # Not in the threads: in CPython 3.11 two that parse at once may fail (python/cpython#106905). And for all
-            # before the first starts, which would share its core with this; the server of kernels starts meanwhile.
+            # Not in the threads: in CPython 3.11 two that parse at once may fail (python/cpython#106905).
             job.provenance = provenance(job)
+        if server:
+            server.wait()  # what is shared is no part of the first chapters' time
         for job in jobs:
             futures.append(pool.submit(execute, job))
             futures[-1].add_done_callback(lambda _: done.release())
