@@ -1149,7 +1149,7 @@ r"""
 """
 
 # %% tags=["solution", "hide-cell"]
-noisy = {**grid("digits"), "task": "noisy", "orders": 5, "score": "ratio"}
+noisy = {**grid("digits"), "task": "noisy", "orders": 2, "score": "ratio"}
 for factor in (1, 2, 4, 8):
     found = stability({**noisy, "kept": factor * r}, run.seeds(1)[0])
     ranks = allocate({**noisy, "rho": factor}, run.seeds(1)[0])["ranks"]

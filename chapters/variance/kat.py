@@ -75,7 +75,7 @@ class Settings:
 SCALES = {
     "small": Settings(
         "digits", 8, 4, dim=32, num_heads=2, depth=2, n_train=1200, n_valid=200, n_test=597,
-        batch=64, epochs=8, lrs=(2e-3, 5e-3), seeds=5,
+        batch=64, epochs=8, lrs=(2e-3, 5e-3), seeds=4,
     ),
     "full": Settings(
         "Fashion-MNIST", 28, 7, dim=64, num_heads=4, depth=4, n_train=5000, n_valid=1000, n_test=4000,
@@ -895,7 +895,8 @@ pre-trained weights.
 - **Training.** AdamW and a cosine as in the paper; no augmentation, label smoothing, drop path, averaged weights or mixed precision. Eight epochs where we had planned
   twelve, for time, decided after pilots with eight and ten. Patches of the digits were 2x2 pixels at first, and are 4x4, for time, too, decided
   after we had seen results: with 2x2 no verdict of C3 and C4 was another one, but the start alone was worth 37 points at base seed 0. Two other cuts, with
-  four seeds, six epochs and fewer images, were tried and dropped: one made *partly* of C3 at base seed 2, the other made all intervals very wide.
+  four seeds, six epochs and fewer images, were tried and dropped: one made *partly* of C3 at base seed 2, the other made all intervals very wide. Four seeds alone, in place of five,
+  changed no verdict at the base seeds 0 to 3; the small scale has four now.
 - **The start.** Patches, attention and head start with deviation 0.02 in all arms. The released models start patches as a convolution does in torch, and attention by a *mimetic* rule
   that makes products of its matrices resemble the identity. With the former, a pilot on the digits was less accurate where mixers start by the rule.
   The plain arms draw normal numbers that are not cut at two deviations.

@@ -83,7 +83,7 @@ class Settings:
 
 
 SCALES = {
-    "small": Settings(("block model",), (2,), 32, (1e-2, 5e-3), epochs=100, patience=100, train_seeds=(8, 3)),
+    "small": Settings(("block model",), (2,), 32, (1e-2, 5e-3), epochs=100, patience=100, train_seeds=(7, 3)),
     "full": Settings(("Cora", "Citeseer"), (2, 3, 4), 64, (5e-4, 1e-3, 2e-3), epochs=1000, patience=20),
 }
 dry = dict(epochs=2, seeds=2, train_seeds=(3, 2), gate_seeds=2, draws=1000)
@@ -1057,7 +1057,7 @@ r"""
   small scale the width, the rates and the number of epochs are our own, and there is no early stopping. Its budget of
   epochs can end before a slow rule has finished, so a part of the gap in accuracy is speed. More tuning could narrow
   the gap between rules.
-- **Seeds.** Five seeds were planned for training at small scale. We had ten, and cut them for time, with results known, to eight
+- **Seeds.** Five seeds were planned for training at small scale. We had ten, and cut them for time, with results known, to eight and later seven
   for the three tuned rules at the full depth and to three for the rest. We also dropped the lowest of three rates there. No word
   changed at four base seeds.
 - **Mean.** That script passes the arithmetic mean, the function's default is the harmonic mean. We use the harmonic
@@ -1095,11 +1095,11 @@ for combined in MEANS:
 
 # %% [markdown]
 r"""
-2. Double the depth of the block model's network. Does the distance in C4 grow, and do the rules with the ReLU's factor still agree? Train for 40 epochs.
+2. Double the depth of the block model's network. Does the distance in C4 grow, and do the rules with the ReLU's factor still agree? Train for 30 epochs.
 """
 
 # %% tags=["solution", "hide-cell"]
-brief = {**common, "data": "block model", "hidden_dim": 32, "lr": 5e-3, "epochs": 40, "patience": 40}
+brief = {**common, "data": "block model", "hidden_dim": 32, "lr": 5e-3, "epochs": 30, "patience": 30}
 for num_layers in (8, 16):
     end = train({**brief, "num_layers": num_layers, "inits": TUNED}, run.seeds(1)[0])
     for rule in TUNED:
