@@ -74,7 +74,7 @@ class Server:
             self.replies.readline()
 
     def fork(self, cmd: list[str], env: Mapping[str, str], folder: str | None) -> Kernel:
-        """Start a kernel with ``python -m ipykernel_launcher <arguments>`` as its command.
+        """Start a kernel with ``python -m ipykernel_launcher <arguments>`` as its command, after `wait`.
 
         Raises:
             RuntimeError: the server is no more.
