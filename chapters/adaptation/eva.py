@@ -1144,7 +1144,7 @@ for model in ("MLP", "ViT"):
 
 # %% [markdown]
 r"""
-2. More directions are kept where `rho` is larger. How many must be kept until C5 holds on noisy digits for this seed, and how do the ranks
+2. More directions are kept where `rho` is larger. How many must be kept until C5 holds on noisy digits for this seed and two random orders (C5 has five), and how do the ranks
    change meanwhile?
 """
 

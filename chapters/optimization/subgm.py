@@ -1061,7 +1061,7 @@ verdicts
 r"""
 ## At full scale
 
-The paper's own setting is small enough for one core, so the small run above already is the paper's. The full run takes 50 seeds in place of 5 (and of 8 in C6). In C6 it adds 2000 measurements, makes 600 steps of our method in place of 300, and compares with least squares at every number of
+The paper's own setting is small enough for one core, so the small run above already is the paper's. The full run takes 50 seeds in place of 5 (and of 6 in C6). In C6 it adds 2000 measurements, makes 600 steps of our method in place of 300, and compares with least squares at every number of
 measurements. It moves the search for the failures and the tiniest start to matrices of dimension 50 with all 50 columns allowed and up to 8000 measurements. It needs about a gigabyte of memory for each worker and no data.
 
 `papermill book/notebooks/optimization/subgm.ipynb out.ipynb -p scale full`

@@ -773,7 +773,7 @@ We train with Adam. Every rule gets the same learning rate at every depth. At th
 the pair that the claim compares, and the control get more, two in all at small scale and three at full scale, and each is
 judged at the one with the best validation accuracy. The accuracy we report is the test accuracy of the epoch that was best in validation. Speed is the first
 epoch whose training loss is below one half; a run that never gets there counts as the whole budget of epochs.
-At small scale these three have eight seeds at the full depth. The other rules and the other depth, which no claim judges
+At small scale these three have seven seeds at the full depth. The other rules and the other depth, which no claim judges
 here, have three.
 
 The rules of one seed are trained *side by side*. They share the graph, the split and the random numbers, which each rule scales in its
@@ -1016,7 +1016,7 @@ verdicts
 r"""
 How is the credit shared? Here nearly all of the distance to Xavier is the factor of two for the ReLU. Xavier with that
 factor makes the same compromise at both ends, and on these graphs Virgo differs from it by a few percent of variance and
-by nothing that training shows. So C2 and C4 are true as stated, against the baseline that the paper names and that graph
+by little or nothing that training shows (at small scale the interval of the difference begins at about zero). So C2 and C4 are true as stated, against the baseline that the paper names and that graph
 libraries use by default, and they say little about the graph. The graph factor, the idea that the method started from,
 matters where the input sits on few nodes, as in Figure 1 and Figure 3.
 """
