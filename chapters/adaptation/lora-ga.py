@@ -80,11 +80,9 @@ class Settings:
 
 
 DIGITS = Place("MLP", (1078, 359, 360), r, (3e-3, 1e-2, 3e-2), 4, 150, 128, tuning=3, every=10, hidden=128)
-MNIST = replace(
-    DIGITS, rates=(1e-3, *DIGITS.rates, 1e-1), seeds=20, tuning=5, every=5, sizes=(2000, 1000, 2000), hidden=256
-)
+FULL = replace(DIGITS, rates=(1e-3, *DIGITS.rates, 1e-1), seeds=40, tuning=5, every=5)
+IMAGES = {"digits": FULL, "mnist": replace(FULL, sizes=(2000, 1000, 2000), seeds=20, hidden=256)}
 COLA = Place("google-t5/t5-base", (8423, 128, 1043), 8, (1e-4, 3e-4, 1e-3), 3, 263, 32, 1, 10, 512, tokens=128, niter=4)
-IMAGES = {"digits": replace(DIGITS, rates=MNIST.rates, seeds=40, tuning=5, every=5), "mnist": MNIST}
 TASKS = {"images": IMAGES, "cola": {"cola": COLA}, "mrpc": {"mrpc": replace(COLA, sizes=(3540, 128, 408), steps=110)}}
 SCALES = {"small": Settings({"digits": DIGITS}), "full": Settings(TASKS.get(task, IMAGES))}
 few = dict(sizes=(16, 8, 12), rates=(1e-2,), seeds=2, tuning=1, steps=2, batch=8, every=1, look=8, pretrain=2)
