@@ -8,6 +8,7 @@ kernel's process number.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -124,6 +125,7 @@ def serve(replies: int) -> None:
     for name in IMPORTS:
         with suppress(Exception):  # the chapter that needs it will say what is wrong
             importlib.import_module(name)
+    gc.freeze()  # no kernel need look through these modules for garbage, which takes a second or two a chapter
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the kernels
     os.write(replies, b"ready\n")
     for line in sys.stdin:
