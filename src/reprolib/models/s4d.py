@@ -36,7 +36,7 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, u, k):
-        spectra = [torch.fft.rfft(x, n=2 * x.shape[-1]) for x in (u, k)]
+        spectra = [torch.fft.rfft(x.contiguous(), n=2 * x.shape[-1]) for x in (u, k)]
         ctx.save_for_backward(*spectra)
         return _first_half(spectra[0] * spectra[1], u.shape[-1])
 
@@ -45,7 +45,7 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx, grad):
         L = grad.shape[-1]
         U, K = ctx.saved_tensors
-        G = torch.fft.rfft(grad, n=2 * L)
+        G = torch.fft.rfft(grad.contiguous(), n=2 * L)
         return tuple(
             _first_half((G * other.conj()).sum_to_size(own.shape), L) if needed else None
             for own, other, needed in zip((U, K), (K, U), ctx.needs_input_grad, strict=True)
@@ -140,13 +140,12 @@ class S4DKernel(nn.Module):
         log_A, B, C = self.discrete()
         b = math.isqrt(L - 1) + 1
         q = torch.arange(b, device=log_A.device)
-        near, far = _powers(log_A, q), (B * C)[..., None] * _powers(log_A, b * q)  # H N/2 b
-        real_part = torch.cat([far.real, -far.imag], dim=1).mT @ torch.cat([near.real, near.imag], dim=1)
-        return 2 * real_part.flatten(1)[:, :L]
+        near, far = _powers(log_A, torch.stack([q, b * q])).unbind(-2)  # H N/2 b
+        return 2 * ((B * C)[..., None] * far).mT.matmul(near).real.flatten(1)[:, :L]
 
 
-def _powers(log_A: Complex[Tensor, "*shape"], exponents: Int[Tensor, " b"]) -> Complex[Tensor, "*shape b"]:
-    z = log_A[..., None] * exponents
+def _powers(log_A: Complex[Tensor, "*shape"], exponents: Int[Tensor, "2 b"]) -> Complex[Tensor, "*shape 2 b"]:
+    z = log_A[..., None, None] * exponents
     return torch.polar(z.real.exp(), z.imag)  # twice as fast as a complex exponential
 
 
@@ -180,7 +179,9 @@ class DenseLegSKernel(nn.Module):
 
     def forward(self, L: int) -> Float[Tensor, "H L"]:
         r"""Return the first L values of every kernel, by doubling: :math:`[R,\ \bar A^{m}R]` has twice the columns."""
-        power = torch.matrix_exp(self.log_dt.exp()[:, None, None] * self.A)  # H N N
+        dt = self.log_dt.exp()[:, None, None]
+        power = torch.matrix_exp(dt.detach() * self.A)  # H N N
+        power = power + (dt - dt.detach()) * (self.A @ power)  # adds 0 and, cheaper than torch's own, the derivative
         B = torch.linalg.solve_triangular(self.A, power @ self.B[:, None] - self.B[:, None], upper=False)
         reached = B  # columns: A^l B for l = 0 .. m-1
         while reached.shape[-1] < L:
@@ -224,10 +225,12 @@ class S4D(nn.Module):
 
     def forward(self, u: Float[Tensor, "batch H L"]) -> Float[Tensor, "batch H L"]:
         """Map whole sequences."""
-        y = fft_conv(u, self.kernel(u.shape[-1]))
+        L = u.shape[-1]
+        skip = nn.functional.pad(self.D[:, None], (0, L - 1))  # a kernel, too: D now, nothing later
+        y = fft_conv(u, self.kernel(L) + skip)
         if self.backward_kernel is not None:
-            y = y + fft_conv(u.flip(-1), self.backward_kernel(u.shape[-1])).flip(-1)
-        return self._pointwise(y + self.D[:, None] * u)
+            y = y + fft_conv(u.flip(-1), self.backward_kernel(L)).flip(-1)
+        return self._pointwise(y.mT).mT
 
     def step(
         self, u: Float[Tensor, "batch H"], state: Complex[Tensor, "batch H N/2"] | None = None
@@ -246,11 +249,11 @@ class S4D(nn.Module):
         log_A, B, C = self.kernel.discrete()
         state = B * u[..., None] + (0 if state is None else log_A.exp() * state)
         y = 2 * (C * state).sum(dim=-1).real + self.D * u
-        return self._pointwise(y[..., None])[..., 0], state
+        return self._pointwise(y), state
 
-    def _pointwise(self, y: Float[Tensor, "batch H L"]) -> Float[Tensor, "batch H L"]:
-        y = self.dropout(nn.functional.gelu(y))
-        return nn.functional.glu(self.mix(y.mT), dim=-1).mT
+    def _pointwise(self, y: Float[Tensor, "*batch H"]) -> Float[Tensor, "*batch H"]:
+        y = self.dropout(nn.functional.gelu(y.contiguous()))  # several times slower on a transposed tensor
+        return nn.functional.glu(self.mix(y), dim=-1)
 
 
 def parameter_groups(model: nn.Module, lr: float, ssm_lr: float, weight_decay: float) -> list[dict]:
