@@ -794,23 +794,24 @@ and one weight for the base function.
 
 
 # %%
-def parameters(name, width, heads):
-    """Parameters of the network, of its mixers, and multiply-adds that torch counts (no activations), at the paper's size."""
+def sized(name, width, heads):
+    """A network of the paper's size without values, and the parameters of all of it and of its mixers."""
     config = dict(groups=8, denom="sum_abs")
     with torch.device("meta"):
         shape = dict(dim=width, num_heads=heads)
         vit = TinyViT(224, 16, 1000, depth=12, channels=3, class_token=True, **shape)
         vit.blocks = nn.Sequential(*(ActivatedBlock(*activations(name, config), **shape) for _ in range(12)))
-        with FlopCounterMode(display=False) as counter:
-            vit(torch.empty(1, 3, 224, 224))
     counts = {key: p.numel() for key, p in vit.named_parameters()}
     mixers = sum(n for key, n in counts.items() if any(part in key for part in ("fc1", "fc2", "act1", "act2")))
-    return sum(counts.values()), mixers, counter.get_total_flops() / 2
+    return vit, sum(counts.values()), mixers
 
 
 rows = {}
 for width, heads in ((192, 3), (384, 6), (768, 12)):
-    (vit, mlp, counted), (kat, *_) = (parameters(name, width, heads) for name in ("MLP", "KAT"))
+    (large, vit, mlp), (_, kat, _) = (sized(name, width, heads) for name in ("MLP", "KAT"))
+    with FlopCounterMode(display=False) as counter:  # multiply-adds, without activations
+        large(torch.empty(1, 3, 224, 224, device="meta"))
+    counted = counter.get_total_flops() / 2
     block = 197 * 12 * width**2 + 2 * 197**2 * width  # four maps of D x D, two of D x 4 D; scores and their use
     work = 12 * block + 196 * 16 * 16 * 3 * width + 1000 * width
     assert work == counted
