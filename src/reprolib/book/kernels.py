@@ -1,7 +1,7 @@
 """Kernels by fork: one process imports what chapters import, and each kernel begins as a copy of it.
 
 Imports take a tenth of a chapter's time. A copy is a process of its own: what one chapter changes no other sees.
-Run as ``python -m reprolib.book.kernels <file descriptor>``, this is that process. It reads a JSON list
+Run as ``python -m reprolib.book.kernels <file descriptor> <module> ...``, this is that process. It reads a JSON list
 ``[arguments, variables, folder]`` a line, and writes a line to the descriptor when its imports are done, then each
 kernel's process number.
 """
@@ -12,19 +12,22 @@ import gc
 import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from warnings import catch_warnings
 
 import psutil
 from jupyter_client.provisioning import LocalProvisioner
 
 # What takes long in several chapters, and neither starts a thread nor asks at import whether it is in a notebook, as
-# pandas does.
+# pandas does. (The tqdm of peft asks whether ipykernel is there, and it is.)
 IMPORTS = "ipykernel.ipkernel matplotlib.pyplot scipy.stats torch torch._dynamo".split()
+SOME = ("peft",)  # only where a chapter that will run imports it
 
 
 class Kernel(psutil.Process):
@@ -51,14 +54,16 @@ class Server:
 
     Args:
         env: variables that a kernel cannot change after its start.
+        sources: texts of the chapters that will run.
     """
 
-    def __init__(self, env: Mapping[str, str]):
+    def __init__(self, env: Mapping[str, str], sources: Iterable[str]):
         self.lock = threading.Lock()
+        wanted = set(re.findall(r"^(?:from|import) (\w+)", "\n".join(sources), flags=re.MULTILINE))
         replies, write = os.pipe()
         self.replies = os.fdopen(replies)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(write)],
+            [sys.executable, "-m", __name__, str(write), *IMPORTS, *(name for name in SOME if name in wanted)],
             env={**os.environ, **env},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -116,15 +121,17 @@ def kill_tree(pid: int) -> None:
                 one.kill()
 
 
-def serve(replies: int) -> None:
+def serve(replies: int, imports: Iterable[str]) -> None:
     if not sys.flags.safe_path:
         del sys.path[0]  # the folder that it was started in; IPython gives each kernel its own
     os.chdir("/")  # that folder may hold a matplotlibrc
     if not os.environ.get("MPLBACKEND"):
         os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # as a kernel does
-    for name in IMPORTS:
-        with suppress(Exception):  # the chapter that needs it will say what is wrong
+    sys.modules["bitsandbytes"] = None  # where it is installed, peft would load it, and that may touch a GPU
+    for name in imports:
+        with suppress(Exception), catch_warnings(action="ignore"):  # the chapter that needs it will say what is wrong
             importlib.import_module(name)
+    del sys.modules["bitsandbytes"]
     gc.freeze()  # no kernel need look through these modules for garbage, which takes a second or two a chapter
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the kernels
     os.write(replies, b"ready\n")
@@ -155,4 +162,4 @@ def begin(replies: int, arguments: list[str], env: Mapping[str, str], folder: st
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve(int(sys.argv[1]), sys.argv[2:])

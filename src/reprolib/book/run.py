@@ -155,7 +155,8 @@ def run(jobs: Sequence[Job], workers: int, report: Report = lambda *_: None) -> 
     if not jobs:
         return
     sweep_leftovers(jobs[0].chapter.root)
-    server = kernels.Server(FIXED) if len(jobs) > workers and sys.platform == "linux" else None
+    copied = len(jobs) > workers and sys.platform == "linux"
+    server = kernels.Server(FIXED, [job.chapter.source for job in jobs]) if copied else None
     pool = ThreadPoolExecutor(workers)
     done = threading.Semaphore(0)
     futures = []
