@@ -17,9 +17,9 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from warnings import catch_warnings
 
 import psutil
 from jupyter_client.provisioning import LocalProvisioner
@@ -127,11 +127,12 @@ def serve(replies: int, imports: Iterable[str]) -> None:
     os.chdir("/")  # that folder may hold a matplotlibrc
     if not os.environ.get("MPLBACKEND"):
         os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # as a kernel does
+    warnings.filterwarnings("ignore", "IProgress not found")  # the tqdm of peft misses a widget
     sys.modules["bitsandbytes"] = None  # where it is installed, peft would load it, and that may touch a GPU
     for name in imports:
-        with suppress(Exception), catch_warnings(action="ignore"):  # the chapter that needs it will say what is wrong
+        with suppress(Exception):  # the chapter that needs it will say what is wrong
             importlib.import_module(name)
-    del sys.modules["bitsandbytes"]
+    sys.modules.pop("bitsandbytes", None)
     gc.freeze()  # no kernel need look through these modules for garbage, which takes a second or two a chapter
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the kernels
     os.write(replies, b"ready\n")
