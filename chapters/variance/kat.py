@@ -808,9 +808,9 @@ def sized(name, width, heads):
 
 rows = {}
 for width, heads in ((192, 3), (384, 6), (768, 12)):
-    (large, vit, mlp), (_, kat, _) = (sized(name, width, heads) for name in ("MLP", "KAT"))
+    (model, vit, mlp), (_, kat, _) = (sized(name, width, heads) for name in ("MLP", "KAT"))
     with FlopCounterMode(display=False) as counter:  # multiply-adds, without activations
-        large(torch.empty(1, 3, 224, 224, device="meta"))
+        model(torch.empty(1, 3, 224, 224, device="meta"))
     counted = counter.get_total_flops() / 2
     block = 197 * 12 * width**2 + 2 * 197**2 * width  # four maps of D x D, two of D x 4 D; scores and their use
     work = 12 * block + 196 * 16 * 16 * 3 * width + 1000 * width
