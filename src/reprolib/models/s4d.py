@@ -153,7 +153,8 @@ class DenseLegSKernel(nn.Module):
     r"""The same for the dense HiPPO-LegS system, the reference that S4D simplifies.
 
     A and B are real and stay fixed, zero-order hold; :math:`\Delta` and a real C, standard normal, are parameters.
-    Costs :math:`O(N^3)` a channel for the matrix exponential and :math:`O(N^2L)` for the kernel.
+    Costs :math:`O(N^3)` a channel for the matrix exponential and :math:`O(N^2L)` for the kernel. Only first derivatives
+    are right.
 
     Args:
         d_model, d_state, dt_min, dt_max, generator: as in `S4DKernel`; with equal seeds the steps are equal, too.
