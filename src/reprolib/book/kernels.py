@@ -12,13 +12,12 @@ import gc
 import importlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 
 import psutil
@@ -54,16 +53,15 @@ class Server:
 
     Args:
         env: variables that a kernel cannot change after its start.
-        sources: texts of the chapters that will run.
+        packages: what the chapters that will run import.
     """
 
-    def __init__(self, env: Mapping[str, str], sources: Iterable[str]):
+    def __init__(self, env: Mapping[str, str], packages: Collection[str]):
         self.lock = threading.Lock()
-        wanted = set(re.findall(r"^(?:from|import) (\w+)", "\n".join(sources), flags=re.MULTILINE))
         replies, write = os.pipe()
         self.replies = os.fdopen(replies)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(write), *IMPORTS, *(name for name in SOME if name in wanted)],
+            [sys.executable, "-m", __name__, str(write), *IMPORTS, *(name for name in SOME if name in packages)],
             env={**os.environ, **env},
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -133,7 +131,7 @@ def serve(replies: int, imports: Iterable[str]) -> None:
         with suppress(Exception):  # the chapter that needs it will say what is wrong
             importlib.import_module(name)
     sys.modules.pop("bitsandbytes", None)
-    gc.freeze()  # no kernel need look through these modules for garbage, which takes a second or two a chapter
+    gc.freeze()  # no kernel need look through these modules for garbage, which takes about a second a chapter
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the kernels
     os.write(replies, b"ready\n")
     for line in sys.stdin:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -156,7 +156,7 @@ def run(jobs: Sequence[Job], workers: int, report: Report = lambda *_: None) -> 
         return
     sweep_leftovers(jobs[0].chapter.root)
     copied = len(jobs) > workers and sys.platform == "linux"
-    server = kernels.Server(FIXED, [job.chapter.source for job in jobs]) if copied else None
+    server = kernels.Server(FIXED, packages(job.chapter.source for job in jobs)) if copied else None
     pool = ThreadPoolExecutor(workers)
     done = threading.Semaphore(0)
     futures = []
@@ -374,15 +374,18 @@ def cpu() -> str:
 
 def versions(source: str) -> dict[str, str]:
     """Return the versions of python and of the packages that a chapter and its reprolib modules import."""
-    texts = [source, *digest.modules(source).values()]
-    names = {m for text in texts for m in re.findall(r"^\s*(?:import|from) (\w+)", text, flags=re.MULTILINE)}
     found = {"python": platform.python_version()}
-    for name in sorted(names):
+    for name in sorted(packages([source, *digest.modules(source).values()])):
         try:
             found[name] = importlib.metadata.version(PACKAGES.get(name, name))
         except importlib.metadata.PackageNotFoundError:
             pass  # the standard library
     return found
+
+
+def packages(texts: Iterable[str]) -> set[str]:
+    """Return the first part of every name that import statements of `texts` give."""
+    return {name for text in texts for name in re.findall(r"^\s*(?:import|from) (\w+)", text, flags=re.MULTILINE)}
 
 
 def commit(root: Path) -> str:
