@@ -15,6 +15,7 @@ import pandas as pd
 import psutil
 import pytest
 
+from reprolib.book import kernels
 from reprolib.book import run as engine
 from reprolib.book.chapter import Mistake
 
@@ -119,6 +120,7 @@ def test_a_kernel_that_is_a_copy_differs_in_nothing_from_one_of_its_own(book, mo
         "print(signal.getsignal(signal.SIGCHLD), signal.getsignal(signal.SIGINT), os.getpgid(0) == os.getpid())",
         "print(sorted({k: v for k, v in os.environ.items() if k != 'JPY_PARENT_PID'}.items()))",
         "print(pd.DataFrame([[0.5] * 19]), torch.get_num_threads(), plt.get_backend(), plt.isinteractive())",
+        "import seaborn, sklearn.linear_model\npd.options.display.max_columns, dict(plt.rcParams)",
         "torch.nn.Linear(2, 2)(torch.ones(2)).sum().backward()\nplt.plot([1, 2]);",
         "import subprocess\nprint(subprocess.run(['sh', '-c', 'exit 3']).returncode, __name__)",
     ]
@@ -129,6 +131,19 @@ def test_a_kernel_that_is_a_copy_differs_in_nothing_from_one_of_its_own(book, mo
     cells = [[c.get("outputs") for c in json.loads(text)["cells"]] for text in (alone, chapter.target().read_text())]
     assert cells[0] == cells[1]
     assert "as in the run" in str(cells[0]) and "image/png" in str(cells[0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kernels are copies on Linux only")
+def test_the_process_that_kernels_are_copies_of_has_one_thread_and_all_its_imports():
+    server = kernels.Server(engine.FIXED, kernels.SOME)
+    try:
+        server.wait()
+        process = psutil.Process(server.process.pid)
+        loaded = " ".join(part.path for part in process.memory_maps())
+        assert "libtorch" in loaded and "libarrow" in loaded and "sklearn" in loaded
+        assert process.num_threads() == 1  # a copy has no other
+    finally:
+        server.close()
 
 
 def test_chapters_that_are_copies_share_nothing(book):

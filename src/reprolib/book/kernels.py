@@ -8,6 +8,7 @@ kernel's process number.
 
 from __future__ import annotations
 
+import builtins
 import gc
 import importlib
 import json
@@ -19,13 +20,14 @@ import threading
 import warnings
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from types import SimpleNamespace
 
 import psutil
 from jupyter_client.provisioning import LocalProvisioner
 
-# What takes long in several chapters, and neither starts a thread nor asks at import whether it is in a notebook, as
-# pandas does. (The tqdm of peft asks whether ipykernel is there, and it is.)
-IMPORTS = "ipykernel.ipkernel matplotlib.pyplot scipy.stats torch torch._dynamo".split()
+# What takes long in several chapters. Some ask at import whether they are in a notebook: the tqdm of peft looks for
+# ipykernel, which is there, and pandas for a function of IPython's. None may leave a thread behind.
+IMPORTS = "ipykernel.ipkernel scipy.stats seaborn sklearn.linear_model torch torch._dynamo".split()
 SOME = ("peft",)  # only where a chapter that will run imports it
 
 
@@ -127,10 +129,13 @@ def serve(replies: int, imports: Iterable[str]) -> None:
         os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # as a kernel does
     warnings.filterwarnings("ignore", "IProgress not found")  # the tqdm of peft misses a widget
     sys.modules["bitsandbytes"] = None  # where it is installed, peft would load it, and that may touch a GPU
+    os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # pyarrow comes with pandas
+    builtins.get_ipython = lambda: SimpleNamespace(kernel=True)
     for name in imports:
         with suppress(Exception):  # the chapter that needs it will say what is wrong
             importlib.import_module(name)
     sys.modules.pop("bitsandbytes", None)
+    del builtins.get_ipython, os.environ["JE_ARROW_MALLOC_CONF"]
     gc.freeze()  # no kernel need look through these modules for garbage, which takes about a second a chapter
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the kernels
     os.write(replies, b"ready\n")
@@ -147,7 +152,7 @@ def begin(replies: int, arguments: list[str], env: Mapping[str, str], folder: st
     os.close(replies)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
-    os.environ.clear()
+    os.environ.clear()  # imports have set some, for torch's compiler and Intel's OpenMP
     os.environ.update(env, JPY_PARENT_PID=str(os.getppid()))  # the kernel ends when that process does
     os.chdir(folder or ".")
     if "numpy" in sys.modules and "torch" in sys.modules:  # or all copies would draw the same numbers
