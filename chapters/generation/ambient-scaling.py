@@ -85,6 +85,8 @@ run = start(
 )
 
 # %%
+from copy import deepcopy
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -94,7 +96,7 @@ from scipy.linalg import eigh, eigvalsh
 from scipy.spatial.distance import cdist
 from sklearn.mixture import GaussianMixture
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from reprolib import figures
 from reprolib.checkpoint import resume
@@ -764,17 +766,17 @@ class Ensemble(nn.Module):
 
     def __init__(self, denoiser, copies):
         super().__init__()
-        weights = denoiser.net.parameters()
-        self.weights = nn.ParameterList(w.detach().expand(copies, *w.shape).clone() for w in weights)
+        parts = [part for layer in denoiser.net[::2] for part in (layer.weight.T, layer.bias[None])]
+        self.weights = nn.ParameterList(part.detach().repeat(copies, 1, 1) for part in parts)
 
     def forward(self, x, sigma, chosen=None):
         """`chosen` lists copies, one for each part of `x`; by default all of them in order."""
         W1, b1, W2, b2, W3, b3 = self.weights if chosen is None else (w[chosen] for w in self.weights)
         total = (sigma.square() + 0.25).sqrt()  # of noise and data together, with 0.5 for the data
         h = torch.cat([x / total, (sigma.log() / 4).expand(*x.shape[:2], 1)], dim=2)
-        h = nn.functional.silu(torch.baddbmm(b1[:, None], h, W1.mT))
-        h = nn.functional.silu(torch.baddbmm(b2[:, None], h, W2.mT))
-        F = torch.baddbmm(b3[:, None], h, W3.mT)
+        h = nn.functional.silu(torch.baddbmm(b1, h, W1))
+        h = nn.functional.silu(torch.baddbmm(b2, h, W2))
+        F = torch.baddbmm(b3, h, W3)
         return (0.5 / total).square() * x + 0.5 * sigma / total * F
 
 
@@ -824,7 +826,7 @@ def train(config, seed, x):
     torch.manual_seed(stream(seed, 2).initial_seed())
     net = EDMDenoiser(x.shape[1], 1, sigma_data=0.5, hidden_dim=config["hidden_dim"], embed_dim=0)
     model, draw = Ensemble(net, len(config["arms"])), stream(seed, 3)
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.998))
+    average, blend = deepcopy(model), get_ema_multi_avg_fn(0.998)
     optimizer = torch.optim.Adam(model.parameters(), lr=config["lr"], fused=True)
     stored, told, few, p = datasets(config, seed, x)
     row, every = torch.arange(len(stored))[:, None], min(config["steps"], 500)
@@ -838,7 +840,7 @@ def train(config, seed, x):
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            average.update_parameters(model)
+            blend([*average.weights], [*model.weights], None)
     return average
 
 
