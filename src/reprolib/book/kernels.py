@@ -135,7 +135,7 @@ def serve(replies: int, imports: Iterable[str]) -> None:
         with suppress(Exception):  # the chapter that needs it will say what is wrong
             importlib.import_module(name)
     sys.modules.pop("bitsandbytes", None)
-    del builtins.get_ipython, os.environ["JE_ARROW_MALLOC_CONF"]
+    del builtins.get_ipython
     gc.freeze()  # no kernel need look through these modules for garbage, which takes about a second a chapter
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the kernels
     os.write(replies, b"ready\n")
