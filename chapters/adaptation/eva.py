@@ -27,7 +27,7 @@ Fine-tuning via Explained Variance Adaptation*. NeurIPS 2025.
 """
 
 # %% tags=["setup", "hide-input"]
-# On a fresh Colab runtime this installs reprolib; anywhere reprolib is present it does nothing.
+# On a fresh Colab runtime this installs reprolib first.
 import importlib.util
 import os
 
@@ -38,6 +38,7 @@ if importlib.util.find_spec("reprolib") is None:
             "reprolib is not installed: run `pip install .` in a clone of this book, then start this chapter again."
         )
     get_ipython().run_line_magic("pip", f"install -q {REPROLIB}")
+reprolib = importlib.import_module("reprolib")  # the first import: it picks instructions most processors share
 
 # %% tags=["parameters"]
 scale: str = "small"  # small | full
@@ -1054,7 +1055,7 @@ figures.show(
 r"""
 Over many seeds the mean accuracy hardly moves. But on inverted digits the difference swings by many points from seed to seed, to either side, and the average over
 tasks inherits that. With so few seeds the interval is wider than the margin of one point. So at small scale the word for C6 is decided by
-the draw, and another base seed may change it. The full run has seeds enough.
+the draw: another base seed may change it, and so may the rounding of another kind of processor. The full run has seeds enough.
 
 In Figure 5, redistribution moves a few ranks to the first layers, and the pattern settles as $\rho$ grows, as the paper says. Whether parameters are
 saved is a matter of geometry. A rank costs $d+k$ numbers, so it depends on whether the layers that lose are wider than those

@@ -27,7 +27,7 @@ Wang (2024)](https://arxiv.org/abs/2409.10594), *Kolmogorov-Arnold Transformer*.
 """
 
 # %% tags=["setup", "hide-input"]
-# On a fresh Colab runtime this installs reprolib; anywhere reprolib is present it does nothing.
+# On a fresh Colab runtime this installs reprolib first.
 import importlib.util
 import os
 
@@ -38,6 +38,7 @@ if importlib.util.find_spec("reprolib") is None:
             "reprolib is not installed: run `pip install .` in a clone of this book, then start this chapter again."
         )
     get_ipython().run_line_magic("pip", f"install -q {REPROLIB}")
+reprolib = importlib.import_module("reprolib")  # the first import: it picks instructions most processors share
 
 # %% tags=["parameters"]
 scale: str = "small"  # small | full

@@ -21,7 +21,7 @@ CELL_LINES = 40
 NOTEBOOK_BYTES = 1_500_000
 PNG_WARN, PNG_FAIL = 60_000, 100_000
 SETUP = """\
-# On a fresh Colab runtime this installs reprolib; anywhere reprolib is present it does nothing.
+# On a fresh Colab runtime this installs reprolib first.
 import importlib.util
 import os
 
@@ -31,7 +31,8 @@ if importlib.util.find_spec("reprolib") is None:
         raise ModuleNotFoundError(
             "reprolib is not installed: run `pip install .` in a clone of this book, then start this chapter again."
         )
-    get_ipython().run_line_magic("pip", f"install -q {REPROLIB}")"""
+    get_ipython().run_line_magic("pip", f"install -q {REPROLIB}")
+reprolib = importlib.import_module("reprolib")  # the first import: it picks instructions most processors share"""
 PARAMETERS = {  # name -> type, default, comments (a chapter may have no use for a GPU)
     "scale": ("str", "small", ("small | full",)),
     "seed": ("int", 0, ("base seed; every random draw follows from it",)),

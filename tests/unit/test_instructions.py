@@ -1,0 +1,64 @@
+"""The same bits on processors with AVX-512 and without it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from reprolib import leave_out_avx512
+
+AVX2 = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_DISABLE_CPU_FEATURES": "AVX512F X86_V4",
+}
+SCRIPT = """
+import importlib
+import sys
+
+importlib.import_module(sys.argv[1])
+import hashlib
+
+import numpy as np
+import torch
+
+a = np.random.default_rng(0).normal(size=(2, 200, 301))
+t = torch.from_numpy(a).float()
+ties = np.argsort(a.round(1), axis=None)  # numpy has another sort with AVX-512
+results = [ties, a[0] @ a[1].T, np.linalg.svd(a[0])[1], torch.softmax(t[0], 1).numpy(), (t[0] @ t[1].T).numpy()]
+print([hashlib.sha256(r.tobytes()).hexdigest() for r in results], torch.backends.cpu.get_cpu_capability())
+"""
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "before", "after"),
+    [
+        ("flags : avx2 avx512f avx512dq", {}, AVX2),
+        ("flags : sse4_2 avx2 fma", {}, {}),
+        (None, {}, {}),
+        (
+            "flags : avx2 avx512f avx512dq",
+            {"ATEN_CPU_CAPABILITY": "avx512"},
+            AVX2 | {"ATEN_CPU_CAPABILITY": "avx512"},
+        ),
+    ],
+    ids=["with", "without", "no Linux", "the user's own"],
+)
+def test_avx512_is_left_out_where_a_processor_has_it(tmp_path, cpuinfo, before, after):
+    path = tmp_path / "cpuinfo"
+    if cpuinfo:
+        path.write_text(f"processor : 0\n{cpuinfo} \n")
+    leave_out_avx512(before, path)
+    assert before == after
+
+
+def test_results_are_those_of_avx2():
+    """On a processor without AVX-512 both are the same anyway."""
+    bare = {name: value for name, value in os.environ.items() if name not in AVX2}
+    assert results("reprolib", bare) == results("os", bare | AVX2)
+
+
+def results(module: str, environ: dict[str, str]) -> str:
+    command = [sys.executable, "-c", SCRIPT, module]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout
