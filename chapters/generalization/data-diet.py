@@ -39,7 +39,7 @@ if importlib.util.find_spec("reprolib") is None:
             "reprolib is not installed: run `pip install .` in a clone of this book, then start this chapter again."
         )
     get_ipython().run_line_magic("pip", f"install -q {REPROLIB}")
-reprolib = importlib.import_module("reprolib")  # the first import: it picks instructions most processors share
+reprolib = importlib.import_module("reprolib")  # before numpy and torch, so that more processors agree
 
 # %% tags=["parameters"]
 scale: str = "small"  # small | full
@@ -877,7 +877,7 @@ The paper's own setting, ResNets on CIFAR with 200 epochs a training, takes a GP
   the number to eight for all claims but C1 and C5. Later we cut the small run for time, with its results known: final trainings from 16 epochs' worth of steps to 8 and then to 5, and seeds to five again and then to four, those of C1 and C5, too. At four base
   seeds every verdict stayed what it was with eight, and that end now lies well within its limit. The other end does not, see *Rounding*. No threshold was touched.
 - **Rounding.** Training amplifies it: another processor, or another grouping of the networks in a batch, changes single accuracies by a few images. The verdicts rest on means over
-  seeds, and still rounding can decide the word for C2 here. With AVX-512 instructions, which the book leaves out so that most processors agree, the gain of EL2N over a random half
+  seeds, and still rounding can decide the word for C2 here. With AVX-512 instructions, which the book leaves out by now so that more processors agree, the gain of EL2N over a random half
   is 1.1 points as well, but with four seeds its interval begins just below 0, and C2 is *not reproduced*.
 - **Left out.** The velocity of the tangent kernel, error barriers between networks, scores at many epochs, windows other than the two of C5, and the paper's comparison with
   counts of forgetting ([Toneva et al., 2019](https://arxiv.org/abs/1812.05159)). An earlier run had the latter, and it was cut for time; so were final trainings by EL2N at the

@@ -37,7 +37,7 @@ if importlib.util.find_spec("reprolib") is None:
             "reprolib is not installed: run `pip install .` in a clone of this book, then start this chapter again."
         )
     get_ipython().run_line_magic("pip", f"install -q {REPROLIB}")
-reprolib = importlib.import_module("reprolib")  # the first import: it picks instructions most processors share
+reprolib = importlib.import_module("reprolib")  # before numpy and torch, so that more processors agree
 
 # %% tags=["parameters"]
 scale: str = "small"  # small | full

@@ -21,11 +21,12 @@ import pandas as pd
 from reprolib.files import atomic
 from reprolib.store import Row, Task, config_json, say
 
-# (relative, absolute) tolerances. The same processor and torch give the same bits, but for sums that follow the
-# alignment of memory. Elsewhere the last bits differ. Most numbers keep to 2 % then, but training can amplify them
-# until a trial is like one with another seed, so there the range of the other seeds is allowed as well, three times:
-# two draws of one law differ by more than the range of three or four others too often for a false alarm. A tuning trial
-# has one other seed or none, which show no range: what all configurations of the trial have in the median counts too.
+# (relative, absolute) tolerances. The same processor, instructions and torch give the same bits, but for sums that
+# follow the alignment of memory. Elsewhere the last bits differ. Most numbers keep to 2 % then, but training can
+# amplify them until a trial is like one with another seed, so there the range of the other seeds is allowed as well,
+# three times: two draws of one law differ by more than the range of three or four others too often for a false alarm.
+# A tuning trial has one other seed or none, which show no range: what all configurations of the trial have in the
+# median counts too.
 SAME_HOST, OTHER_HOST, RANGES = (1e-6, 1e-12), (2e-2, 1e-6), 3
 
 

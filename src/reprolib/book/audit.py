@@ -63,7 +63,8 @@ def audit(chapters: Sequence[Chapter], minutes: float = 10, seed: int | None = N
         table = table[~far].reset_index(drop=True)
         if far.any():
             result.notices.append(
-                f"{far.sum()} trials were not drawn: another processor recorded them, with fewer than {SEEDS} seeds."
+                f"{far.sum()} trials were not drawn: another processor or "
+                f"other instructions recorded them, with fewer than {SEEDS} seeds."
             )
     workers = os.cpu_count() or 1
     drawn = draw(table, 60 * minutes, workers, result.seed) if len(table) else table

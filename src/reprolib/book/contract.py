@@ -32,7 +32,7 @@ if importlib.util.find_spec("reprolib") is None:
             "reprolib is not installed: run `pip install .` in a clone of this book, then start this chapter again."
         )
     get_ipython().run_line_magic("pip", f"install -q {REPROLIB}")
-reprolib = importlib.import_module("reprolib")  # the first import: it picks instructions most processors share"""
+reprolib = importlib.import_module("reprolib")  # before numpy and torch, so that more processors agree"""
 PARAMETERS = {  # name -> type, default, comments (a chapter may have no use for a GPU)
     "scale": ("str", "small", ("small | full",)),
     "seed": ("int", 0, ("base seed; every random draw follows from it",)),

@@ -25,6 +25,8 @@ from types import SimpleNamespace
 import psutil
 from jupyter_client.provisioning import LocalProvisioner
 
+from reprolib import leave_out_avx512
+
 # What takes long in several chapters. Some ask at import whether they are in a notebook: the tqdm of peft looks for
 # ipykernel, which is there, and pandas for a function of IPython's. None may leave a thread behind.
 IMPORTS = "ipykernel.ipkernel scipy.stats seaborn sklearn.linear_model torch torch._dynamo".split()
@@ -154,6 +156,7 @@ def begin(replies: int, arguments: list[str], env: Mapping[str, str], folder: st
     os.dup2(2, 1)
     os.environ.clear()  # imports have set some, for torch's compiler and Intel's OpenMP
     os.environ.update(env, JPY_PARENT_PID=str(os.getppid()))  # the kernel ends when that process does
+    leave_out_avx512(os.environ)  # as when these libraries were loaded
     os.chdir(folder or ".")
     if "numpy" in sys.modules and "torch" in sys.modules:  # or all copies would draw the same numbers
         sys.modules["numpy"].random.seed()
