@@ -784,7 +784,7 @@ when.round(2).rename_axis("change at rank 1, by iteration")
 
 # %% [markdown]
 r"""
-The mean has the direction of the paper. A single network of rank 1 that moves far makes the interval wide, and at two of four base seeds it had 0 in it at small scale. The table shows how: where the change at rank 1 is
+The mean has the direction of the paper. A single network of rank 1 that moves far makes the interval wide, and at four of six base seeds it had 0 in it at small scale. The table shows how: where the change at rank 1 is
 far larger than elsewhere, much of it comes at once, between two moments. Such a jump looks like steps of the optimizer that went too far, not like a feature that is learned bit by bit. The first
 column has the eigenvalue of the first weights, which the norm leaves to chance. If it is positive and large, activity grows from step to step. The network that moved the most is the one where it is largest. The other
 networks of rank 1 move little more than those of higher rank. A norm does not know in which direction weights move. A short
@@ -884,8 +884,8 @@ start. A high KA can therefore mean that little was learned inside, but also tha
 were never trained.
 
 In the recurrent network the mean of the differences has the paper's sign, by the tangent kernel and at both gains. By the representation and by the weights it hangs on few networks of rank 1 that
-moved far. Of four base seeds, with eight seeds each, C2, C3 and C4 were *reproduced* at two each, and *partly* at the others: the direction was
-always that of the paper, but the interval sometimes had 0 in it, or in a single seed KA fell with the rank. Where
+moved far. Of six base seeds, with eight seeds each, C2, C3 and C4 were *reproduced* at two each, and *partly* at the others: the direction was
+always that of the paper, but the interval sometimes had 0 in it, or in a single seed KA or RA fell with the rank. Where
 this stops: few seeds, one task, a kernel at one step. What we call rich is a turn of the kernel, and it came with no better answers.
 
 ## At full scale
