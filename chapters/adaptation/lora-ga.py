@@ -852,7 +852,7 @@ r"""
 Early in training LoRA-GA is ahead of LoRA, as the theorem leads one to hope. What the speed-up says depends on LoRA's rate. At small scale three seeds
 choose the rates, and a small loss there does not mean that a rate is safe. With the base seed 0, LoRA gets a rate that fails on some other seeds, so its
 last losses differ widely and some are easy to reach. With the base seeds 1 to 3 it gets a smaller rate and catches up in time. C3 is not reproduced with any of the
-four. With a fifth reported seed it was *partly* with the base seed 0, and it is *partly* with the base seed 4: there the speed-up is large enough, and the interval of the last loss reaches above 1. So the word for C3 at small scale hangs on the draw, and the more careful reading is the worse one. The start of random
+four. With a fifth reported seed it was *partly* with the base seed 0, and it is *partly* with the base seed 4: there LoRA gets the smaller rate, too, but it fails on some of the reported seeds, so the speed-up is large, and the interval of the last loss reaches above 1. So the word for C3 at small scale hangs on the draw, and the more careful reading is the worse one. The start of random
 directions, *scale only*, ends below LoRA-GA, in the mean, with each of these base seeds.
 
 ### C4: does it end up better?
@@ -1049,8 +1049,8 @@ verdicts
 
 # %% [markdown]
 r"""
-The mathematics holds, and the first step does what it is made for, on fresh data, too. What follows from the first step is less clear. At small scale, a speed-up over LoRA
-appears only where LoRA's rate was an unlucky choice, and the ablation speaks against the directions, on this task and at this scale of the start. That scale rests on white
+The mathematics holds, and the first step does what it is made for, on fresh data, too. What follows from the first step is less clear. At small scale, a clear speed-up over LoRA
+appears only where LoRA's rate fails on some of the seeds, and the ablation speaks against the directions, on this task and at this scale of the start. That scale rests on white
 inputs, which a layer behind a ReLU does not have. The paper's code has 16 and 64 for $\gamma$ in different places, and we had to fix one. So the verdict on C6 is one on LoRA-GA at
 the $\gamma$ of this run. The third question shows, for one seed, how far the order of the two arms depends on it.
 

@@ -878,7 +878,7 @@ The paper's own setting, ResNets on CIFAR with 200 epochs a training, takes a GP
   seeds every verdict stayed what it was with eight, and that end now lies well within its limit. The other end does not, see *Rounding*. No threshold was touched.
 - **Rounding.** Training amplifies it: another processor, or another grouping of the networks in a batch, changes single accuracies by a few images. The verdicts rest on means over
   seeds, and still rounding can decide the word for C2 here. With AVX-512 instructions, which the book leaves out by now so that more processors agree, the gain of EL2N over a random half
-  is 1.1 points as well, but with four seeds its interval begins just below 0, and C2 is *not reproduced*.
+  is 1.1 points in place of 1.2, but with four seeds its interval begins just below 0, and C2 is *not reproduced*.
 - **Left out.** The velocity of the tangent kernel, error barriers between networks, scores at many epochs, windows other than the two of C5, and the paper's comparison with
   counts of forgetting ([Toneva et al., 2019](https://arxiv.org/abs/1812.05159)). An earlier run had the latter, and it was cut for time; so were final trainings by EL2N at the
   start and by GraNd after three epochs, which we had planned for a figure.
