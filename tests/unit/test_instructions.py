@@ -15,7 +15,11 @@ AVX2 = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "NPY_DISABLE_CPU_FEATURES": "X86_V4",  # numpy >= 2.4, as constraints.txt has it
 }
+BARE = {name: value for name, value in os.environ.items() if name not in AVX2}
 CPU = Path("/proc/cpuinfo")
+needs_avx512 = pytest.mark.skipif(
+    not (CPU.exists() and " avx512f " in CPU.read_text()), reason="the processor has no AVX-512"
+)
 SCRIPT = """
 import importlib
 import sys
@@ -59,18 +63,16 @@ def test_avx512_is_left_out_where_a_processor_has_it(tmp_path, cpuinfo, before, 
     assert before == after
 
 
-@pytest.mark.skipif(not (CPU.exists() and " avx512f " in CPU.read_text()), reason="the processor has no AVX-512")
+@needs_avx512
 def test_results_are_those_of_avx2():
-    bare = {name: value for name, value in os.environ.items() if name not in AVX2}
-    found, with_avx512 = results("reprolib", bare), results("os", bare)
-    assert found == results("os", bare | AVX2)
+    found, with_avx512 = results("reprolib", BARE), results("os", BARE)
+    assert found == results("os", BARE | AVX2)
     assert all(a != b for a, b in zip(found, with_avx512, strict=True))
 
 
-@pytest.mark.skipif(not (CPU.exists() and " avx512f " in CPU.read_text()), reason="the processor has no AVX-512")
+@needs_avx512
 def test_where_numpy_is_loaded_first_nothing_is_a_mixture():
-    bare = {name: value for name, value in os.environ.items() if name not in AVX2}
-    assert results("numpy reprolib", bare) == results("os", bare)
+    assert results("numpy reprolib", BARE) == results("os", BARE)
 
 
 def results(modules: str, environ: dict[str, str]) -> list[str]:
